@@ -1,0 +1,33 @@
+"""The Cython extensions and their directives; everything else is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# LITE_CYTHON_DEBUG=1 builds with every check on; the unit and fuzz suites run that way too.
+DEBUG = os.environ.get("LITE_CYTHON_DEBUG", "0") == "1"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": DEBUG,
+    "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
+    "overflowcheck": DEBUG,
+    "cdivision": not DEBUG,
+    "embedsignature": True,
+}
+
+EXTENSIONS = [
+    Extension(
+        ".".join(path.with_suffix("").parts),
+        [str(path)],
+        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3"],
+        language="c++",
+    )
+    for path in sorted(Path("lite/scheduling").glob("*.pyx"))
+]
+
+setup(ext_modules=cythonize(EXTENSIONS, compiler_directives=DIRECTIVES, force=DEBUG))
