@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
+NonEmpty = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0)]
@@ -12,7 +13,7 @@ Seconds = Annotated[float, Meta(ge=0.0)]
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which checkpoint, and how it is read."""
 
-    model: str = "demo"  # a directory, or the name of a bundled checkpoint
+    model: NonEmpty = "demo"  # a directory, or the name of a bundled checkpoint
     served_model_name: str | None = None
     tokenizer: str | None = None
     load_format: Literal["auto", "safetensors", "dummy"] = "auto"
@@ -43,7 +44,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The HTTP side and its processes."""
 
-    host: str = "127.0.0.1"
+    host: NonEmpty = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     workers: Positive = 2
     threads: Positive = 64
@@ -95,7 +96,9 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which names /metrics speaks."""
 
-    compat: list[Literal["vllm", "llm", "lite", "vllm-retired"]] = ["vllm", "llm"]
+    compat: list[Literal["vllm", "llm", "lite", "vllm-retired"]] = field(
+        default_factory=lambda: ["vllm", "llm"]
+    )
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

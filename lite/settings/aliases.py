@@ -1,0 +1,121 @@
+"""Names that users of other engines already know, as tables.
+
+The variables are those of the Rust servers around vLLM (VLLM_*) and of `llm` servers (LLM_*);
+the file keys are those of their configuration files.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_LOG_LEVELS = {"trace": "debug", "warn": "warning"}
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of a setting, with the conversion of its value where they differ."""
+
+    path: str
+    convert: Callable[[object], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A name for something that does not exist here; only `accepted` changes nothing."""
+
+    accepted: tuple[str, ...]
+    remedy: str
+
+
+def _log_level(value: object) -> object:
+    return _LOG_LEVELS.get(str(value).lower(), value)
+
+
+def _log_file(directory: object) -> object:
+    return f"{str(directory).rstrip('/')}/lite.log"
+
+
+_NO = ("0", "false", "no", "off")
+_YES = ("1", "true", "yes", "on")
+_SPECULATIVE = "speculative decoding is not implemented"
+_PARALLEL = "tensor parallelism is not implemented"
+_KV_QUANTIZATION = "the KV cache is not quantized"
+_WAITING = "the queue is bounded in requests and tokens: set engine.max_waiting_requests"
+_ARCHITECTURE = "the architecture is read from the checkpoint's config.json"
+_QUANTIZATION = "quantization is not implemented"
+_WINDOW = "limits are per minute: set rate_limit.requests_per_minute"
+
+# Variables that name the configuration file; LITE_CONFIG is ours.
+CONFIG_VARIABLES = ("LITE_CONFIG", "VLLM_CONFIG_PATH", "LLM_CONFIG")
+
+# Variables of ours that are not settings: read by the kernels, the build and the tests.
+OTHER_VARIABLES = ("LITE_CONFIG", "LITE_CACHE_DIR", "LITE_CPU_ISA", "LITE_CYTHON_DEBUG")
+TEST_PREFIX = "LITE_TEST_"
+
+VARIABLES: dict[str, Alias | Unsupported] = {
+    "VLLM_HOST": Alias("server.host"),
+    "VLLM_PORT": Alias("server.port"),
+    "VLLM_LOG_LEVEL": Alias("log.level", _log_level),
+    "VLLM_LOG_DIR": Alias("log.file", _log_file),
+    "VLLM_MODEL": Alias("model.model"),
+    "VLLM_MAX_DRAFT_TOKENS": Unsupported(("0",), _SPECULATIVE),
+    "VLLM_KV_BLOCKS": Alias("engine.num_kv_blocks"),
+    "VLLM_TENSOR_PARALLEL_SIZE": Unsupported(("1",), _PARALLEL),
+    "VLLM_KV_QUANTIZATION": Unsupported(_NO, _KV_QUANTIZATION),
+    "VLLM_MAX_BATCH_SIZE": Alias("engine.max_num_seqs"),
+    "VLLM_MAX_WAITING_BATCHES": Unsupported((), _WAITING),
+    "VLLM_MAX_MODEL_LEN": Alias("model.max_model_len"),
+    "VLLM_ADAPTIVE_SPECULATIVE": Unsupported(_NO, _SPECULATIVE),
+    "VLLM_API_KEY": Alias("auth.api_keys"),
+    "VLLM_API_KEYS_FILE": Alias("auth.api_keys_file"),
+    "VLLM_INSECURE_ALLOW_PUBLIC_NO_AUTH": Alias("server.insecure_allow_public_no_auth"),
+    "VLLM_OTLP_ENDPOINT": Unsupported((), "OpenTelemetry export is not implemented"),
+    "VLLM_ALLOW_STUB": Unsupported(_NO, "there is no stub engine: name a model"),
+    "VLLM_USE_RUST_FRONTEND": Unsupported(_NO, "there is one front end, server.app"),
+    "VLLM_RUST_FRONTEND_PATH": Unsupported((), "there is one front end, server.app"),
+    "VLLM_ENGINE_READY_TIMEOUT_S": Unsupported(
+        (), "workers answer 503 while the engine loads and do not time out: poll /health/ready"
+    ),
+    "VLLM_SERVER_DEV_MODE": Unsupported(_NO, "there is no development mode"),
+    "LLM_HOST": Alias("server.host"),
+    "LLM_PORT": Alias("server.port"),
+    "LLM_MODEL_PATH": Alias("model.model"),
+    "LLM_MODEL_ARCH": Unsupported((), _ARCHITECTURE),
+    "LLM_TOKENIZER_PATH": Alias("model.tokenizer"),
+    "LLM_MAX_BATCH_SIZE": Alias("engine.max_num_seqs"),
+    "LLM_MAX_SEQ_LEN": Alias("model.max_model_len"),
+    "LLM_DEVICE": Alias("engine.device"),
+    "LLM_QUANTIZATION": Unsupported(("none",), _QUANTIZATION),
+    "LLM_WORKERS": Alias("server.workers"),
+    "LLM_QUEUE_CAPACITY": Alias("engine.max_waiting_requests"),
+    "LLM_METRICS": Unsupported(_YES, "metrics are always on; GET /metrics asks for a key"),
+    "LLM_LOG_LEVEL": Alias("log.level", _log_level),
+}
+
+FILE_KEYS: dict[str, Alias | Unsupported] = {
+    "server.log_level": Alias("log.level", _log_level),
+    "server.log_dir": Alias("log.file", _log_file),
+    "server.shutdown_drain_grace_secs": Alias("server.drain_s"),
+    "cors.allow_origins": Alias("server.cors_allow_origins"),
+    "engine.max_batch_size": Alias("engine.max_num_seqs"),
+    "engine.max_model_len": Alias("model.max_model_len"),
+    "engine.max_waiting_batches": Unsupported((), _WAITING),
+    "engine.tensor_parallel_size": Unsupported(("1",), _PARALLEL),
+    "engine.kv_quantization": Unsupported(_NO, _KV_QUANTIZATION),
+    "engine.max_draft_tokens": Unsupported(("0",), _SPECULATIVE),
+    "engine.enable_adaptive_speculative": Unsupported(_NO, _SPECULATIVE),
+    "auth.rate_limit_requests": Alias("rate_limit.requests_per_minute"),
+    "auth.rate_limit_window_secs": Unsupported(("60",), _WINDOW),
+    "host": Alias("server.host"),
+    "port": Alias("server.port"),
+    "model.path": Alias("model.model"),
+    "model.architecture": Unsupported((), _ARCHITECTURE),
+    "model.tokenizer_path": Alias("model.tokenizer"),
+    "model.device": Alias("engine.device"),
+    "model.quantization": Unsupported(("none",), _QUANTIZATION),
+    "inference.max_seq_len": Alias("model.max_model_len"),
+    "inference.default_max_tokens": Alias("server.default_max_tokens"),
+    "performance.max_batch_size": Alias("engine.max_num_seqs"),
+    "performance.workers": Alias("server.workers"),
+    "performance.queue_capacity": Alias("engine.max_waiting_requests"),
+    "logging.level": Alias("log.level", _log_level),
+}
