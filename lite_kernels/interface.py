@@ -183,7 +183,8 @@ class Kernels(Protocol):
         wins a tie), top_p, min_p float32 [R]; top_k int32 [R], 0 for all. Order as in vLLM:
         temperature, then min_p, top_k, top_p. seeds and counters uint32 [R, 2] and [R]: the
         counter-based generator's key and the position of the output token, so a draw depends on
-        nothing else. token_ids int32 [R] is written.
+        nothing else. token_ids int32 [R] is written: -1 for a row that holds a NaN, +inf or
+        nothing but -inf. `reference_sampling.py` defines the draw bit for bit.
         """
         ...
 
@@ -224,7 +225,8 @@ class Kernels(Protocol):
 
         logits float32 [R, V]; token_ids int32 [R]. out_ids int32, out_logprobs float32 and
         out_ranks int32, each [R, 1 + num_top]: the chosen token first, then the most likely in
-        order (ties: lowest id). Ranks count from 1.
+        order (ties: lowest id). Ranks count from 1. A row that `sample` answers with -1 gives
+        NaN, rank 0 and ids -1 (the chosen id is kept); so does a chosen id outside the row.
         """
         ...
 
