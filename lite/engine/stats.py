@@ -1,0 +1,83 @@
+"""What the engine tells an observer (the metrics) about steps, tokens and finished requests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from lite.messages import EngineStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One finished output: a request with `n` outputs gives `n` records.
+
+    Times in seconds; None where the output never got that far. `ttft_s` counts from the arrival,
+    `queue_s` from the arrival to the first scheduled step, `prefill_s` from there to the first
+    token, `decode_s` from the first token to the last, `e2e_s` from the arrival to the end.
+    """
+
+    finish_reason: str  # one of lite.messages.FINISH_REASONS
+    index: int
+    n: int
+    max_tokens: int
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_output_tokens: int
+    e2e_s: float
+    queue_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    ttft_s: float | None = None
+    num_preemptions: int = 0
+
+
+class EngineObserver(Protocol):
+    """Called by the engine's own thread, between steps; must not block."""
+
+    def on_step(
+        self,
+        *,
+        num_tokens: int,
+        num_seqs: int,
+        num_sampled: int,
+        duration_s: float,
+        stats: Callable[[], EngineStats],
+    ) -> None:
+        """Note a step that computed `num_tokens` for `num_seqs` and sampled `num_sampled`."""
+        ...
+
+    def on_first_token(self, ttft_s: float) -> None:
+        """Note an output's first token."""
+        ...
+
+    def on_token(self, itl_s: float) -> None:
+        """Note a later token, `itl_s` after the one before it."""
+        ...
+
+    def on_request_finished(self, record: RequestRecord) -> None:
+        """Note an output that ended, for whatever reason."""
+        ...
+
+
+class NullObserver:
+    """Takes no notice."""
+
+    def on_step(
+        self,
+        *,
+        num_tokens: int,
+        num_seqs: int,
+        num_sampled: int,
+        duration_s: float,
+        stats: Callable[[], EngineStats],
+    ) -> None:
+        """Do nothing."""
+
+    def on_first_token(self, ttft_s: float) -> None:
+        """Do nothing."""
+
+    def on_token(self, itl_s: float) -> None:
+        """Do nothing."""
+
+    def on_request_finished(self, record: RequestRecord) -> None:
+        """Do nothing."""
