@@ -1,0 +1,59 @@
+"""Instruction sets: which one this process uses, and the LLVM IR emitter for it."""
+
+import functools
+import os
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True, slots=True)
+class Isa:
+    """What the micro-kernels may use.
+
+    `lanes` float32 values a vector; `has_dpbf16` the bfloat16 pair product (else shift and FMA);
+    `has_fma` fused multiply-add (else a product and a sum).
+    """
+
+    name: str
+    lanes: int
+    has_fma: bool
+    has_dpbf16: bool
+    requires: tuple[str, ...]
+
+
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
+# Best first.
+ISAS = (
+    Isa("avx512_bf16", 16, True, True, (*_AVX512, "avx512bf16")),
+    Isa("avx512", 16, True, False, _AVX512),
+    Isa("avx2", 8, True, False, ("avx2", "fma")),
+    Isa("generic_fma", 4, True, False, ("fma",)),
+    Isa("generic", 4, False, False, ()),
+)
+
+
+def supported(isa: Isa) -> bool:
+    """Whether this CPU can execute `isa`."""
+    features = llvm.get_host_cpu_features()
+    if isa.name == "generic_fma" and llvm.get_process_triple().startswith(("aarch64", "arm64")):
+        return True
+    return all(features.get(name, False) for name in isa.requires)
+
+
+@functools.cache
+def host_isa() -> Isa:
+    """Return the ISA of this process: the CPU's best, or the one `LITE_CPU_ISA` names.
+
+    Raises:
+        ValueError: `LITE_CPU_ISA` is unknown or more than the CPU has.
+    """
+    available = [isa for isa in ISAS if supported(isa)]
+    wanted = os.environ.get("LITE_CPU_ISA")
+    if not wanted:
+        return available[0]
+    for isa in available:
+        if isa.name == wanted:
+            return isa
+    names = ", ".join(isa.name for isa in available)
+    raise ValueError(f"LITE_CPU_ISA={wanted!r} is not available on this CPU; choose one of {names}")

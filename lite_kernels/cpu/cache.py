@@ -1,0 +1,62 @@
+"""Where compiled kernels are kept on disk, and under which key."""
+
+import atexit
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def source_hash(root: Path = PACKAGE) -> str:
+    """Hash every Python source below `root`, names included.
+
+    NOTE: Numba notices changes of the file that holds a kernel, but not of a helper it inlines.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def cache_key(isa: str) -> str:
+    """Hash of everything that decides the machine code: sources, compiler, CPU and ISA."""
+    features = llvm.get_host_cpu_features().flatten()
+    parts = (
+        source_hash(),
+        numba.__version__,
+        llvmlite.__version__,
+        llvm.get_host_cpu_name(),
+        features,
+        isa,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def kernel_directory(isa: str) -> str:
+    """Return a writable directory for the kernels of this source, compiler and CPU.
+
+    `LITE_CACHE_DIR`, else `XDG_CACHE_HOME`/lite, else ~/.cache/lite; a directory of this process
+    that is removed at exit where none of these is writable.
+    """
+    root = os.environ.get("LITE_CACHE_DIR")
+    if not root:
+        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lite")
+    path = os.path.join(root, f"kernels-{cache_key(isa)}")
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        # SAFETY: never a fixed name below a shared /tmp: cached kernels are executed.
+        path = tempfile.mkdtemp(prefix="lite-kernels-")
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path

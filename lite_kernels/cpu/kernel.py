@@ -1,0 +1,78 @@
+"""The kernel decorators: lazily compiled, cached on disk, called by address without the GIL."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba import types
+
+from lite_kernels.cpu.cache import kernel_directory
+from lite_kernels.cpu.isa import host_isa
+
+# NOTE: numpy error model: no Python exceptions for divisions, so loops vectorise.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "nogil": True}
+_SIGNATURE = types.void(types.int64, types.int64, types.int64)
+_compile_lock = threading.Lock()
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Mark a function that kernels call; it is compiled into each of them."""
+    return numba.njit(**_OPTIONS)(function)
+
+
+class Kernel:
+    """A function (tid, num_threads, record address) -> None, compiled at its first use.
+
+    All threads of a team call it with the same record and their own `tid`. It must not raise,
+    and must not read a module global that changes. Hold it in a module global.
+    """
+
+    def __init__(self, function: Callable[[int, int, int], None], fastmath: set[str]) -> None:
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self._function = function
+        self._fastmath = fastmath
+        self._compiled: Any = None
+
+    @property
+    def address(self) -> int:
+        """Address of the machine code; compiles, or loads from the disk cache, once."""
+        if self._compiled is None:
+            with _compile_lock:
+                if self._compiled is None:
+                    self._compiled = self._compile()
+        return int(self._compiled.address)
+
+    @property
+    def ctypes(self) -> Callable[[int, int, int], None]:
+        """Callable from Python; releases the GIL."""
+        _ = self.address
+        function: Callable[[int, int, int], None] = self._compiled.ctypes
+        return function
+
+    def _compile(self) -> Any:
+        options = dict(_OPTIONS)
+        if self._fastmath:
+            options["fastmath"] = self._fastmath
+        # NOTE: Numba reads CACHE_DIR while it decorates; restored for the program around us.
+        previous = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = kernel_directory(host_isa().name)
+        try:
+            return numba.cfunc(_SIGNATURE, cache=True, **options)(self._function)
+        except (OSError, EOFError, ValueError):
+            # A full disk or a damaged file must not keep the engine from starting.
+            return numba.cfunc(_SIGNATURE, **options)(self._function)
+        finally:
+            numba.config.CACHE_DIR = previous
+
+
+def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., None]], Kernel]:
+    """Decorate a function (tid, num_threads, args) as a kernel.
+
+    Args:
+        fastmath: LLVM flags such as {"contract", "reassoc"}. NOTE: reassociation is chosen at
+            compile time, so it keeps results independent of the batch, but a reduction must then
+            run over the same extent in every schedule.
+    """
+    return lambda function: Kernel(function, fastmath or set())

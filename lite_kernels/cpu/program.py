@@ -1,0 +1,143 @@
+"""Programs: sequences of kernel calls over fixed arrays, recorded once and run many times.
+
+A record is what a kernel receives: one cache line that starts with the ticket counter, then one
+int64 word per argument: an address, an integer, or a float32's bits.
+"""
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lite_kernels.cpu.isa.memory import (
+    atomic_add,
+    atomic_store,
+    bits_to_float,
+    empty_aligned,
+    load,
+)
+from lite_kernels.cpu.kernel import Kernel, jit
+
+if TYPE_CHECKING:
+    from lite_kernels.cpu.team import Team
+
+_LINE = 8  # int64 words a cache line
+
+
+@jit
+def argument(args, index):
+    """Return word `index` of a record: an address or an integer."""
+    return load(args + 64 + 8 * index, np.int64)
+
+
+@jit
+def float_argument(args, index):
+    """Return word `index` of a record as the float32 it was appended as."""
+    return bits_to_float(load(args + 64 + 8 * index, np.int64))
+
+
+@jit
+def next_ticket(args, num_threads, count):
+    """Hand out 0 .. count - 1 once each over all threads, then -1 to every thread.
+
+    A kernel that uses tickets must call this until it gets -1, in every thread: the last -1
+    resets the counter for the next run.
+    """
+    ticket = atomic_add(args, 1)
+    if ticket < count:
+        return ticket
+    if ticket == count + num_threads - 1:
+        atomic_store(args, 0)
+    return -1
+
+
+@jit
+def share(count, tid, num_threads):
+    """Split range(count) evenly; return this thread's (start, stop)."""
+    return count * tid // num_threads, count * (tid + 1) // num_threads
+
+
+class Program:
+    """Entries (kernel address, record address) and everything they refer to."""
+
+    def __init__(self) -> None:
+        self._words: list[int] = []
+        self._entries: list[tuple[int, int]] = []
+        self._kept: list[object] = []
+        self._memory: np.ndarray | None = None
+        self.address = 0
+        self.num_entries = 0
+
+    def append(self, kernel: Kernel, *values: np.ndarray | int | float | None) -> None:
+        """Append a call. Arrays are kept alive; None is address 0; floats become float32 bits."""
+        assert self._memory is None, "the program is finished"
+        self._entries.append((kernel.address, len(self._words)))
+        words = self._words
+        words.extend([0] * _LINE)
+        for value in values:
+            if isinstance(value, np.ndarray):
+                self._kept.append(value)
+                words.append(value.ctypes.data)
+            elif isinstance(value, float):
+                words.append(struct.unpack("<I", struct.pack("<f", value))[0])
+            else:
+                words.append(0 if value is None else int(value))
+        words.extend([0] * (-len(words) % _LINE))
+
+    def keep(self, *objects: object) -> None:
+        """Keep objects alive as long as the program."""
+        self._kept.extend(objects)
+
+    def finish(self) -> None:
+        """Lay the records out in memory; nothing can be appended afterwards."""
+        num_words = len(self._words)
+        memory = empty_aligned((num_words + 2 * len(self._entries),), np.int64)
+        memory[:num_words] = self._words
+        base = memory.ctypes.data
+        entries = memory[num_words:].reshape(-1, 2)
+        for index, (function, offset) in enumerate(self._entries):
+            entries[index] = function, base + 8 * offset
+        self._memory = memory
+        self.address = base + 8 * num_words
+        self.num_entries = len(self._entries)
+        self._words = []
+        self._entries = []
+
+
+class Recorder:
+    """Gives each operation the program it appends to; executes it unless one is recorded."""
+
+    def __init__(self, team: "Team") -> None:
+        self._team = team
+        self._program: Program | None = None
+
+    @contextlib.contextmanager
+    def record(self) -> Iterator[Program]:
+        """Collect the operations called inside; the program is ready after the block."""
+        if self._program is not None:
+            raise RuntimeError("a program is already being recorded; leave its block first")
+        program = self._program = Program()
+        try:
+            yield program
+        finally:
+            self._program = None
+        program.finish()
+
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[Program]:
+        """The program being recorded, or one that runs once when the block ends."""
+        if self._program is not None:
+            yield self._program
+            return
+        with self.at_once() as program:
+            yield program
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[Program]:
+        """A program that runs once when the block ends, recording or not."""
+        program = Program()
+        yield program
+        program.finish()
+        self._team.run(program)

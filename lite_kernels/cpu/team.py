@@ -1,0 +1,173 @@
+"""A team of threads that execute programs together, entry after entry, without the GIL.
+
+Workers are Python threads that live in one native call: they sleep on a condition variable
+between runs (no CPU, no GIL) and meet at an atomic barrier after each entry.
+"""
+
+import os
+import threading
+import weakref
+
+import numpy as np
+
+from lite_kernels.cpu.isa.memory import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    call_kernel,
+    condition_broadcast,
+    condition_init,
+    condition_wait,
+    cpu_pause,
+    empty_aligned,
+    load,
+    mutex_init,
+    mutex_lock,
+    mutex_unlock,
+    sched_yield,
+    store,
+)
+from lite_kernels.cpu.kernel import jit, kernel
+from lite_kernels.cpu.program import Program
+
+# Byte offsets in the team's state, each hot word on a cache line of its own.
+_ARRIVED = 0
+_GENERATION = 64
+_RUN = 128
+_STOPPED = 136
+_ENTRIES = 144
+_NUM_ENTRIES = 152
+_MUTEX = 192
+_CONDITION = 320
+_STATE_BYTES = 448
+
+_SPINS = 200
+
+
+@jit
+def _wait_for_all(state, num_threads):
+    """Barrier: spin a little, then give the core away between looks."""
+    generation = atomic_load(state + _GENERATION)
+    if atomic_add(state + _ARRIVED, 1) == num_threads - 1:
+        atomic_store(state + _ARRIVED, 0)
+        atomic_store(state + _GENERATION, generation + 1)
+        return
+    spins = 0
+    while atomic_load(state + _GENERATION) == generation:
+        if spins < _SPINS:
+            spins += 1
+            cpu_pause()
+        else:
+            sched_yield()
+
+
+@jit
+def _execute(tid, num_threads, state):
+    entries = load(state + _ENTRIES, np.int64)
+    end = entries + 16 * load(state + _NUM_ENTRIES, np.int64)
+    while entries < end:
+        function = load(entries, np.int64)
+        call_kernel(function, tid, num_threads, load(entries + 8, np.int64))
+        entries += 16
+        if num_threads > 1:
+            _wait_for_all(state, num_threads)
+
+
+@kernel()
+def _initialise(tid, num_threads, state):
+    mutex_init(state + _MUTEX, 0)
+    condition_init(state + _CONDITION, 0)
+
+
+@kernel()
+def _lead(tid, num_threads, state):
+    """Wake the workers and execute the program in `state` as thread 0."""
+    if num_threads > 1:
+        mutex_lock(state + _MUTEX)
+        store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
+        condition_broadcast(state + _CONDITION)
+        mutex_unlock(state + _MUTEX)
+    _execute(tid, num_threads, state)
+
+
+@kernel()
+def _follow(tid, num_threads, state):
+    """Execute every program until the team stops."""
+    run = 0
+    while True:
+        mutex_lock(state + _MUTEX)
+        # NOTE: atomic loads, so that the compiler rereads them after each wake-up.
+        while atomic_load(state + _RUN) == run and atomic_load(state + _STOPPED) == 0:
+            condition_wait(state + _CONDITION, state + _MUTEX)
+        stopped = atomic_load(state + _STOPPED)
+        run = atomic_load(state + _RUN)
+        mutex_unlock(state + _MUTEX)
+        if stopped != 0:
+            return
+        _execute(tid, num_threads, state)
+
+
+@kernel()
+def _dismiss(tid, num_threads, state):
+    mutex_lock(state + _MUTEX)
+    store(state + _STOPPED, 1, np.int64)
+    condition_broadcast(state + _CONDITION)
+    mutex_unlock(state + _MUTEX)
+
+
+def _close(state: np.ndarray, threads: list[threading.Thread], owner: int) -> None:
+    if os.getpid() != owner:
+        return
+    _dismiss.ctypes(0, 1, state.ctypes.data)
+    for thread in threads:
+        thread.join()
+
+
+class Team:
+    """`num_threads` threads, the caller included.
+
+    Runs are serialised. Not usable after a fork: threads do not survive it.
+    """
+
+    def __init__(self, num_threads: int) -> None:
+        if num_threads < 1:
+            raise ValueError(f"num_threads is {num_threads}; it must be at least 1")
+        self.num_threads = num_threads
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._state = empty_aligned((_STATE_BYTES // 8,), np.dtype(np.int64))
+        self._state[:] = 0
+        self._address = self._state.ctypes.data
+        self._lead = _lead.ctypes
+        _initialise.ctypes(0, 1, self._address)
+        threads = [
+            threading.Thread(
+                target=_follow.ctypes,
+                args=(tid, num_threads, self._address),
+                name=f"lite-kernel-{tid}",
+                daemon=True,
+            )
+            for tid in range(1, num_threads)
+        ]
+        for thread in threads:
+            thread.start()
+        self._finalizer = weakref.finalize(self, _close, self._state, threads, self._owner)
+
+    def run(self, program: Program) -> None:
+        """Execute every entry of a finished program on all threads; return when all are done."""
+        if not self._finalizer.alive:
+            raise RuntimeError("the kernels are closed; load them again")
+        if os.getpid() != self._owner:
+            raise RuntimeError(
+                "kernel threads do not survive a fork; load the kernels in the child"
+            )
+        assert program.address, "the program is still being recorded"
+        with self._lock:
+            self._state[_ENTRIES // 8] = program.address
+            self._state[_NUM_ENTRIES // 8] = program.num_entries
+            self._lead(0, self.num_threads, self._address)
+
+    def close(self) -> None:
+        """Stop and join the threads; idempotent."""
+        with self._lock:
+            self._finalizer()
