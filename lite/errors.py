@@ -10,7 +10,8 @@ LiteError
 │   └── UnsupportedParameterError  known parameter, not implemented here
 ├── CapacityError            there is not enough memory for what was asked
 ├── OverloadedError          the queue is full; try again later
-│   └── QueueTimeoutError    waited longer in the queue than allowed
+│   ├── QueueTimeoutError    waited longer in the queue than allowed
+│   └── ModelLoadingError    the engine is up but its model is not loaded yet
 └── EngineError              the engine itself failed
     └── EngineDeadError      the engine process is gone
         └── EngineClosedError   the engine was closed or is shutting down
@@ -92,6 +93,10 @@ class QueueTimeoutError(OverloadedError):
     """The request waited longer in the queue than `queue_timeout_s`."""
 
 
+class ModelLoadingError(OverloadedError):
+    """The engine process is up and still loads its model."""
+
+
 class EngineError(LiteError):
     """The engine failed while working on the request."""
 
@@ -102,3 +107,17 @@ class EngineDeadError(EngineError):
 
 class EngineClosedError(EngineDeadError):
     """The engine was closed, or is draining before a shutdown."""
+
+
+def to_text(error: LiteError) -> str:
+    """Return an error as it travels in `TokenOutput.error`: its class's name, then the message."""
+    return f"{type(error).__name__} {error}"
+
+
+def from_text(text: str) -> LiteError:
+    """Return the error that `to_text` wrote; an unknown name gives an EngineError."""
+    name, _, message = text.partition(" ")
+    named = globals().get(name)
+    if isinstance(named, type) and issubclass(named, LiteError):
+        return named(message)
+    return EngineError(text)
