@@ -32,6 +32,7 @@ __all__ = [
     "environ_with_flags",
     "load_config",
     "read_setting",
+    "refuse_unsupported",
 ]
 
 _DEFAULT_FILE = "config.yaml"
@@ -67,7 +68,7 @@ class _Layer:
 
     def add_alias(self, target: Alias | Unsupported, value: object, origin: str) -> None:
         if isinstance(target, Unsupported):
-            _refuse_unsupported(target, value, origin)
+            refuse_unsupported(target, value, origin)
             return
         value = target.convert(value) if target.convert else value
         self.add(SETTINGS[target.path], value, origin)
@@ -264,7 +265,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else "."
 
 
-def _refuse_unsupported(target: Unsupported, value: object, origin: str) -> None:
+def refuse_unsupported(target: Unsupported, value: object, origin: str) -> None:
+    """Accept only the values under which the missing feature changes nothing.
+
+    Raises:
+        ConfigError: any other value.
+    """
     if str(value).strip().lower() not in target.accepted:
         only = f"only {target.accepted[-1]!r} is accepted" if target.accepted else "remove it"
         raise ConfigError(f"{origin} is {value!r}, but {target.remedy}; {only}.")

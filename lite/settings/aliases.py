@@ -7,8 +7,6 @@ the file keys are those of their configuration files.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_LOG_LEVELS = {"trace": "debug", "warn": "warning"}
-
 
 @dataclass(frozen=True, slots=True)
 class Alias:
@@ -26,10 +24,6 @@ class Unsupported:
     remedy: str
 
 
-def _log_level(value: object) -> object:
-    return _LOG_LEVELS.get(str(value).lower(), value)
-
-
 def _log_file(directory: object) -> object:
     return f"{str(directory).rstrip('/')}/lite.log"
 
@@ -44,6 +38,12 @@ _ARCHITECTURE = "the architecture is read from the checkpoint's config.json"
 _QUANTIZATION = "quantization is not implemented"
 _WINDOW = "limits are per minute: set rate_limit.requests_per_minute"
 
+# Other spellings of values, for text in any case.
+VALUES: dict[str, dict[str, str]] = {
+    "model.dtype": {"bf16": "bfloat16", "f32": "float32", "fp32": "float32", "float": "float32"},
+    "log.level": {"trace": "debug", "warn": "warning"},
+}
+
 # Variables that name the configuration file; LITE_CONFIG is ours.
 CONFIG_VARIABLES = ("LITE_CONFIG", "VLLM_CONFIG_PATH", "LLM_CONFIG")
 
@@ -54,7 +54,7 @@ TEST_PREFIX = "LITE_TEST_"
 VARIABLES: dict[str, Alias | Unsupported] = {
     "VLLM_HOST": Alias("server.host"),
     "VLLM_PORT": Alias("server.port"),
-    "VLLM_LOG_LEVEL": Alias("log.level", _log_level),
+    "VLLM_LOG_LEVEL": Alias("log.level"),
     "VLLM_LOG_DIR": Alias("log.file", _log_file),
     "VLLM_MODEL": Alias("model.model"),
     "VLLM_MAX_DRAFT_TOKENS": Unsupported(("0",), _SPECULATIVE),
@@ -88,11 +88,42 @@ VARIABLES: dict[str, Alias | Unsupported] = {
     "LLM_WORKERS": Alias("server.workers"),
     "LLM_QUEUE_CAPACITY": Alias("engine.max_waiting_requests"),
     "LLM_METRICS": Unsupported(_YES, "metrics are always on; GET /metrics asks for a key"),
-    "LLM_LOG_LEVEL": Alias("log.level", _log_level),
+    "LLM_LOG_LEVEL": Alias("log.level"),
+}
+
+_CPU_ONLY = "the engine runs on the CPU"
+_FORMATS = "checkpoints are directories with safetensors files: name one with --model"
+
+FLAGS: dict[str, Alias | Unsupported] = {
+    "-m": Alias("model.model"),
+    "-p": Alias("server.port"),
+    "--w": Alias("model.model"),
+    "--model-path": Alias("model.model"),
+    "--tokenizer-path": Alias("model.tokenizer"),
+    "--max-seq-len": Alias("model.max_model_len"),
+    "--kv-blocks": Alias("engine.num_kv_blocks"),
+    "--max-batch-size": Alias("engine.max_num_seqs"),
+    "--queue-capacity": Alias("engine.max_waiting_requests"),
+    "--api-key": Alias("auth.api_keys"),
+    "--api-key-file": Alias("auth.api_keys_file"),
+    "--log-dir": Alias("log.file", _log_file),
+    "--d": Unsupported((), _CPU_ONLY),
+    "--f": Unsupported((), _FORMATS),
+    "--m": Unsupported((), _FORMATS),
+    "--quant": Unsupported(("none",), _QUANTIZATION),
+    "--isq": Unsupported(("none",), _QUANTIZATION),
+    "--quantization": Unsupported(("none",), _QUANTIZATION),
+    "--kv-quantization": Unsupported(_NO, _KV_QUANTIZATION),
+    "--model-arch": Unsupported((), _ARCHITECTURE),
+    "--tensor-parallel-size": Unsupported(("1",), _PARALLEL),
+    "-t": Unsupported(("1",), _PARALLEL),
+    "--max-draft-tokens": Unsupported(("0",), _SPECULATIVE),
+    "--max-waiting-batches": Unsupported((), _WAITING),
+    "--otlp-endpoint": Unsupported((), "OpenTelemetry export is not implemented"),
 }
 
 FILE_KEYS: dict[str, Alias | Unsupported] = {
-    "server.log_level": Alias("log.level", _log_level),
+    "server.log_level": Alias("log.level"),
     "server.log_dir": Alias("log.file", _log_file),
     "server.shutdown_drain_grace_secs": Alias("server.drain_s"),
     "cors.allow_origins": Alias("server.cors_allow_origins"),
@@ -117,5 +148,5 @@ FILE_KEYS: dict[str, Alias | Unsupported] = {
     "performance.max_batch_size": Alias("engine.max_num_seqs"),
     "performance.workers": Alias("server.workers"),
     "performance.queue_capacity": Alias("engine.max_waiting_requests"),
-    "logging.level": Alias("log.level", _log_level),
+    "logging.level": Alias("log.level"),
 }

@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from lite.config import Config
 from lite.errors import ConfigError
+from lite.settings.aliases import VALUES
 
 # Sections whose settings are named without the section in flags and short variables.
 _BARE_SECTIONS = ("model", "engine", "server", "auth")
@@ -82,6 +83,8 @@ class Setting:
         Raises:
             ConfigError: names the origin, the path, the value, the rule and the default.
         """
+        if isinstance(value, str):
+            value = VALUES.get(self.path, {}).get(value.strip().lower(), value)
         parsed = _parse(self.kind, value)
         try:
             result: object = msgspec.convert(parsed, self.annotation)

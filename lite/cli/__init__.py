@@ -1,0 +1,48 @@
+"""The `lite` command: serve, chat, complete, config, doctor."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from lite.cli import chat, complete, config, doctor, flags, serve
+from lite.errors import LiteError
+from lite.version import __version__
+
+_COMMANDS = (serve, chat, complete, config, doctor)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0: done; 1: `doctor` found a problem; 2: wrong usage, configuration, model or request.
+    """
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags.refuse_unknown(arguments.parser, unknown)
+    try:
+        code: int = arguments.run(arguments)
+    except LiteError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader left; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lite",
+        description="A small LLM inference engine: serve, chat and complete.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"lite {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_command(commands)
+    return parser

@@ -1,0 +1,154 @@
+"""`lite chat`: talk to a model in the terminal."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, cast
+
+from lite.cli import flags, sampling
+from lite.cli.loading import open_llm
+from lite.errors import EngineDeadError, LiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from lite.llm import LLM
+    from lite.outputs import OutputDelta
+    from lite.sampling_params import SamplingParams
+
+_HELP = """\
+/reset          forget the conversation
+/system TEXT    set the system prompt and forget the conversation; without TEXT: none
+/help           show this
+/exit           leave, as Ctrl-D does
+Ctrl-C stops an answer; Alt-Enter starts a new line."""
+
+# SAFETY: a model must not send escape sequences to the terminal.
+_UNPRINTABLE = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+
+
+def add_command(commands: flags.Commands) -> None:
+    """Add the command to the parser."""
+    parser = flags.add_command(
+        commands, "chat", "Talk to a model in the terminal.", flags.ENGINE_SECTIONS
+    )
+    parser.add_argument("--system", metavar="TEXT", help="the system prompt")
+    parser.add_argument("--i", action="store_true", help="interactive, as this command always is")
+    sampling.add_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read messages until the end of input and print the answers as they come."""
+    loaded = flags.load(arguments)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    with open_llm(loaded) as llm:
+        params = sampling.sampling_params(llm, arguments, max_tokens=None)
+        conversation = Conversation(llm, params, system=arguments.system)
+        if interactive:
+            print("Type a message; /help lists the commands, Ctrl-D leaves.")
+        for line in _terminal_lines() if interactive else _plain_lines(sys.stdin):
+            if not conversation.take(line, sys.stdout):
+                break
+    return 0
+
+
+class Conversation:
+    """The messages so far, and what a line of input does to them."""
+
+    def __init__(self, llm: "LLM", params: "SamplingParams", *, system: str | None = None) -> None:
+        self.llm = llm
+        self.params = params
+        self.messages: list[dict[str, str]] = []
+        self._reset(system)
+
+    def _reset(self, system: str | None) -> None:
+        self.system = system or None
+        self.messages[:] = [{"role": "system", "content": system}] if system else []
+
+    def take(self, line: str, out: TextIO) -> bool:
+        """Answer a message or obey a command; False ends the chat."""
+        line = line.strip()
+        command, _, argument = line.partition(" ")
+        if command in ("/exit", "/quit"):
+            return False
+        if command == "/reset":
+            self._reset(self.system)
+        elif command == "/system":
+            self._reset(argument.strip())
+        elif command.startswith("/"):
+            print(_HELP if command == "/help" else f"no command {command}; try /help", file=out)
+        elif line:
+            self._answer(line, out)
+        return True
+
+    def _answer(self, text: str, out: TextIO) -> None:
+        """Stream an answer; Ctrl-C ends it, and what was said stays in the conversation."""
+        self.messages.append({"role": "user", "content": text})
+        answer: list[str] = []
+        try:
+            stream = cast("Generator[OutputDelta]", self.llm.stream(self.messages, self.params))
+            with closing(stream):
+                for delta in stream:
+                    answer.append(delta.text)
+                    out.write(delta.text.translate(_UNPRINTABLE))
+                    out.flush()
+        except KeyboardInterrupt:
+            out.write(" [stopped]")
+        except EngineDeadError:
+            raise
+        except LiteError as error:
+            print(f"error: {error}", file=sys.stderr)
+        if answer:
+            print(file=out, flush=True)
+            self.messages.append({"role": "assistant", "content": "".join(answer)})
+        else:
+            self.messages.pop()
+
+
+def _plain_lines(source: TextIO) -> Iterator[str]:
+    yield from source
+
+
+def _terminal_lines() -> Iterator[str]:
+    """Prompt for lines with history and editing; Ctrl-C clears the line, Ctrl-D ends."""
+    prompt = _prompt_session()
+    while True:
+        try:
+            yield prompt()
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+
+
+def _prompt_session() -> "Callable[[], str]":
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+    bindings = KeyBindings()
+
+    @bindings.add("escape", "enter")
+    def _new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    path = _history_file()
+    history: History = FileHistory(path) if path else InMemoryHistory()
+    session: PromptSession[str] = PromptSession(history=history, key_bindings=bindings)
+    return lambda: session.prompt("> ")
+
+
+def _history_file() -> str | None:
+    """Return a file that only its owner can read, or None where there is no place for it."""
+    root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = Path(root) / "lite" / "chat_history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+    except OSError:
+        return None
+    return str(path)

@@ -1,0 +1,153 @@
+"""`lite doctor`: what this machine offers, and what would keep the engine from running."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lite.cli import flags
+from lite.config import ModelConfig
+from lite.errors import LiteError
+from lite.settings import check_public_bind
+from lite.version import __version__
+
+_GIB = 1 << 30
+_DEPENDENCIES = (
+    "numba", "llvmlite", "numpy", "msgspec", "pyzmq", "tokenizers", "safetensors", "jinja2",
+    "falcon", "gunicorn", "structlog", "prometheus-client", "limits", "pyyaml",
+    "prompt-toolkit", "tqdm",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact, or one problem."""
+
+    topic: str
+    text: str
+    good: bool = True
+
+
+def add_command(commands: flags.Commands) -> None:
+    """Add the command to the parser."""
+    parser = flags.add_command(
+        commands, "doctor", "Check this machine and the configuration.", flags.ALL_SECTIONS
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one line a finding; the exit code is 1 if any of them is a problem."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _python,
+        _cpu,
+        _memory,
+        _bandwidth,
+        _cache,
+        _dependencies,
+        lambda: _configuration(arguments),
+    )
+    good = True
+    for check in checks:
+        for finding in _guarded(check):
+            mark = "ok  " if finding.good else "FAIL"
+            print(f"{mark}  {finding.topic:14} {finding.text}", flush=True)
+            good = good and finding.good
+    return 0 if good else 1
+
+
+def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Turn what a check raises into a finding: one broken part must not hide the others."""
+    try:
+        yield from check()
+    except (LiteError, OSError, ValueError, ImportError) as error:
+        yield Finding("problem", " ".join(f"{type(error).__name__}: {error}".split()), good=False)
+
+
+def _python() -> Iterator[Finding]:
+    good = sys.version_info >= (3, 11)
+    text = f"{platform.python_version()} at {sys.executable}"
+    yield Finding("lite", __version__)
+    yield Finding("python", text if good else f"{text}; 3.11 or newer is needed", good)
+
+
+def _cpu() -> Iterator[Finding]:
+    from lite_kernels.cpu.isa import ISAS, host_isa, supported
+    from lite_kernels.cpu.topology import available_cores
+
+    yield Finding("cpu", f"{_cpu_name()} ({platform.machine()})")
+    others = ", ".join(isa.name for isa in ISAS if supported(isa))
+    yield Finding("isa", f"{host_isa().name} (this CPU has: {others})")
+    threads = os.cpu_count() or 1
+    yield Finding("cores", f"{available_cores()} usable, {threads} hardware threads")
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "unknown")
+
+
+def _memory() -> Iterator[Finding]:
+    from lite.engine.memory_plan import available_memory
+
+    yield Finding("memory", f"{available_memory() / _GIB:.1f} GiB available to this process")
+
+
+def _bandwidth() -> Iterator[Finding]:
+    try:
+        from lite_kernels.cpu.probe import read_bandwidth
+    except ImportError:
+        return
+    yield Finding("bandwidth", f"{read_bandwidth() / 1e9:.1f} GB/s read by all usable cores")
+
+
+def _cache() -> Iterator[Finding]:
+    from lite_kernels.cpu.cache import kernel_directory
+    from lite_kernels.cpu.isa import host_isa
+
+    path = Path(kernel_directory(host_isa().name))
+    lasting = not path.is_relative_to(tempfile.gettempdir()) or "LITE_CACHE_DIR" in os.environ
+    remedy = "" if lasting else "; it is lost at exit: set LITE_CACHE_DIR to a writable directory"
+    num_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    yield Finding("kernel cache", f"{path} ({num_bytes / 1e6:.1f} MB){remedy}", lasting)
+
+
+def _dependencies() -> Iterator[Finding]:
+    versions = []
+    for name in _DEPENDENCIES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding("dependency", f"{name} is missing: pip install {name}", good=False)
+    yield Finding("dependencies", ", ".join(versions))
+    try:
+        yield Finding("cupy", importlib.metadata.version("cupy-cuda13x"))
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("cupy", "not installed; it is optional")
+
+
+def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:
+    loaded = flags.load(arguments)
+    check_public_bind(loaded.config)
+    yield Finding("configuration", f"valid: {loaded.path or 'defaults (no file)'}")
+    if loaded.config.model.model != ModelConfig().model:
+        yield from _model(loaded.config.model)
+
+
+def _model(config: ModelConfig) -> Iterator[Finding]:
+    from lite.formats.checkpoint import open_checkpoint
+    from lite.models import declare
+
+    checkpoint = open_checkpoint(config.model)
+    declare(checkpoint.config)
+    architectures = ", ".join(checkpoint.config.get("architectures", ["unknown"]))
+    yield Finding("model", f"{config.model}: {architectures}, supported")

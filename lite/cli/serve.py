@@ -1,0 +1,34 @@
+"""`lite serve`: the HTTP server, from any directory."""
+
+import argparse
+import os
+import sys
+
+from lite.cli import flags
+from lite.settings import check_public_bind, environ_with_flags
+
+# The server's own gunicorn settings, as an importable module.
+_GUNICORN_CONFIG = "python:server.gunicorn_conf"
+
+
+def add_command(commands: flags.Commands) -> None:
+    """Add the command to the parser."""
+    parser = flags.add_command(
+        commands, "serve", "Serve a model over HTTP (OpenAI's API).", flags.ALL_SECTIONS
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the configuration, then become gunicorn.
+
+    The flags travel as LITE_* variables, so that reloaded workers read the same configuration.
+    """
+    given = flags.given_settings(arguments)
+    loaded = flags.load(arguments)
+    check_public_bind(loaded.config)
+    environ = environ_with_flags(os.environ, given, loaded.path)
+    command = [sys.executable, "-m", "gunicorn", "-c", _GUNICORN_CONFIG, "server.app"]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, command, environ)
