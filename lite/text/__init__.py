@@ -1,0 +1,1 @@
+"""Strings only: tokenizer, chat template, detokenizer, stop strings. Never imports the engine."""
