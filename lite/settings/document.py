@@ -10,6 +10,8 @@ from lite.errors import ConfigError
 if TYPE_CHECKING:
     import yaml
 
+_MAP_TAG, _LIST_TAG = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -58,6 +60,8 @@ def _read_yaml(path: Path, text: str) -> Document:
             value = _construct(loader, node, "", document) if node is not None else None
         finally:
             loader.dispose()
+    except RecursionError:
+        raise ConfigError(f"{path}: not a configuration: nested too deeply.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -74,6 +78,10 @@ def _construct(loader: "yaml.SafeLoader", node: "yaml.Node", dotted: str, doc: D
     """Build plain values from a YAML node, remembering where each key stands."""
     import yaml
 
+    if node.id != "scalar" and node.tag not in (_MAP_TAG, _LIST_TAG):
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the tag {node.tag} is not supported", node.start_mark
+        )
     if isinstance(node, yaml.SequenceNode):
         return [
             _construct(loader, item, f"{dotted}[{i}]", doc) for i, item in enumerate(node.value)

@@ -22,7 +22,7 @@ _BOOLEANS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-_INTEGER = re.compile(r"([+-]?\d[\d_]*)(?:([kKmMgGtT])(iB|B)?)?")
+_INTEGER = re.compile(r"([+-]?[0-9][0-9_]*)(?:([kKmMgGtT])(iB|B)?)?")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
