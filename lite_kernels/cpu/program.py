@@ -14,7 +14,6 @@ import numpy as np
 from lite_kernels.cpu.isa.memory import (
     atomic_add,
     atomic_store,
-    bits_to_float,
     empty_aligned,
     load,
 )
@@ -35,7 +34,7 @@ def argument(args, index):
 @jit
 def float_argument(args, index):
     """Return word `index` of a record as the float32 it was appended as."""
-    return bits_to_float(load(args + 64 + 8 * index, np.int64))
+    return load(args + 64 + 8 * index, np.float32)
 
 
 @jit

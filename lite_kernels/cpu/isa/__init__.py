@@ -12,24 +12,31 @@ class Isa:
     """What the micro-kernels may use.
 
     `lanes` float32 values a vector; `has_dpbf16` the bfloat16 pair product (else shift and FMA);
-    `has_fma` fused multiply-add (else a product and a sum).
+    `has_fma` fused multiply-add (else a product and a sum); `num_accumulators` vectors of
+    accumulators that leave enough registers for everything else.
     """
 
     name: str
     lanes: int
+    num_accumulators: int
     has_fma: bool
     has_dpbf16: bool
     requires: tuple[str, ...]
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of one tile: two accumulator vectors each."""
+        return self.num_accumulators // 2
 
 
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
 # Best first.
 ISAS = (
-    Isa("avx512_bf16", 16, True, True, (*_AVX512, "avx512bf16")),
-    Isa("avx512", 16, True, False, _AVX512),
-    Isa("avx2", 8, True, False, ("avx2", "fma")),
-    Isa("generic_fma", 4, True, False, ("fma",)),
-    Isa("generic", 4, False, False, ()),
+    Isa("avx512_bf16", 16, 24, True, True, (*_AVX512, "avx512bf16")),
+    Isa("avx512", 16, 24, True, False, _AVX512),
+    Isa("avx2", 8, 12, True, False, ("avx2", "fma")),
+    Isa("generic_fma", 4, 12, True, False, ("fma",)),
+    Isa("generic", 4, 12, False, False, ()),
 )
 
 
@@ -38,6 +45,9 @@ def supported(isa: Isa) -> bool:
     features = llvm.get_host_cpu_features()
     if isa.name == "generic_fma" and llvm.get_process_triple().startswith(("aarch64", "arm64")):
         return True
+    # The bfloat16 intrinsic takes other types in older compilers.
+    if isa.has_dpbf16 and llvm.llvm_version_info[0] < 17:
+        return False
     return all(features.get(name, False) for name in isa.requires)
 
 

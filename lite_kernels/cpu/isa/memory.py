@@ -20,7 +20,7 @@ def declare(module, name, result, arguments):
 
 @intrinsic
 def pointer(typingctx, address, dtype):
-    """Return a typed pointer for `carray`: pointer(address, np.float32)."""
+    """Turn an address into a typed pointer, for `carray`."""
 
     def codegen(context, builder, signature, args):
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
@@ -30,7 +30,7 @@ def pointer(typingctx, address, dtype):
 
 @intrinsic
 def load(typingctx, address, dtype):
-    """Load one unaligned scalar: load(address, np.float32)."""
+    """Load one unaligned scalar of a type such as np.float32."""
 
     def codegen(context, builder, signature, args):
         llvm_type = context.get_value_type(signature.return_type)
@@ -43,7 +43,7 @@ def load(typingctx, address, dtype):
 
 @intrinsic
 def store(typingctx, address, value, dtype):
-    """Cast and store one unaligned scalar: store(address, value, np.float32)."""
+    """Cast to a type such as np.float32 and store one unaligned scalar."""
 
     def codegen(context, builder, signature, args):
         cast = context.cast(builder, args[1], signature.args[1], dtype.dtype)
@@ -56,18 +56,18 @@ def store(typingctx, address, value, dtype):
 
 @jit
 def array_at(address, shape, dtype):
-    """View memory as a C-contiguous array: array_at(address, (n, k), np.float32)."""
+    """View memory as a C-contiguous array."""
     return carray(pointer(address, dtype), shape)
 
 
 @intrinsic
 def bits_to_float(typingctx, bits):
-    """Reinterpret the low 32 bits of an int64 as float32."""
+    """Reinterpret the low 32 bits of an integer as float32."""
 
     def codegen(context, builder, signature, args):
-        return builder.bitcast(builder.trunc(args[0], _I32), ir.FloatType())
+        return builder.bitcast(args[0], ir.FloatType())
 
-    return types.float32(types.int64), codegen
+    return types.float32(types.uint32), codegen
 
 
 @intrinsic
@@ -141,7 +141,7 @@ def call_kernel(typingctx, function, tid, num_threads, args):
     return types.void(*[types.int64] * 4), codegen
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def stack_bytes(typingctx, size):
     """Address of `size` (a literal) bytes of uninitialised, 64-byte aligned stack memory."""
     if not isinstance(size, types.IntegerLiteral):

@@ -1,0 +1,317 @@
+"""Matrix products over packed weights, with the norm before and the epilogue after them."""
+
+import numpy as np
+
+from lite_kernels.cpu.activation import ACTIVATIONS, GELU, SILU, gelu, gelu_tanh, silu
+from lite_kernels.cpu.isa import Isa, host_isa
+from lite_kernels.cpu.isa.memory import array_at, empty_aligned, stack_bytes
+from lite_kernels.cpu.isa.tile import PANEL, STEP_BYTES, activation_bytes, multiply_tile
+from lite_kernels.cpu.kernel import Kernel, jit, kernel
+from lite_kernels.cpu.norm import (
+    BFLOAT16,
+    FLOAT32,
+    ROUNDED,
+    norm_rows,
+    round_to_bfloat16,
+    stage_bfloat16,
+)
+from lite_kernels.cpu.pack import PackedLinear
+from lite_kernels.cpu.program import Program, argument, next_ticket
+from lite_kernels.interface import Array
+
+# Epilogues: out = tile + bias; out += tile + bias; out = activation(gate + bias) * (up + bias).
+_STORE, _ADD, _GATED = range(3)
+_HALF = PANEL // 2
+_TILE_BYTES = 12 * PANEL * 4  # of any ISA's largest tile
+# PERF: rows of one block of a large product; their activations stay in half of an L2 of 1 MiB.
+_BLOCK_BYTES = 512 * 1024
+
+
+@jit
+def _store_rows(tile, bias, out, stride, num_rows, width, adds):
+    """out = tile + bias, or out += tile + bias, for `width` columns; out float32."""
+    for r in range(num_rows):
+        sums = array_at(tile + r * PANEL * 4, PANEL, np.float32)
+        row = array_at(out + r * stride, PANEL, np.float32)
+        if bias != 0:
+            biases = array_at(bias, PANEL, np.float32)
+            for c in range(PANEL):
+                sums[c] += biases[c]
+        if width < PANEL:
+            for c in range(width):
+                row[c] = row[c] + sums[c] if adds else sums[c]
+        elif adds:
+            for c in range(PANEL):
+                row[c] += sums[c]
+        else:
+            for c in range(PANEL):
+                row[c] = sums[c]
+
+
+@jit
+def _activate_rows(tile, bias, num_rows, activation):
+    """Replace the first 16 columns of each row by activation(gate) * up."""
+    for r in range(num_rows):
+        sums = array_at(tile + r * PANEL * 4, PANEL, np.float32)
+        if bias != 0:
+            biases = array_at(bias, PANEL, np.float32)
+            for c in range(PANEL):
+                sums[c] += biases[c]
+        if activation == SILU:
+            for c in range(_HALF):
+                sums[c] = silu(sums[c]) * sums[c + _HALF]
+        elif activation == GELU:
+            for c in range(_HALF):
+                sums[c] = gelu(sums[c]) * sums[c + _HALF]
+        else:
+            for c in range(_HALF):
+                sums[c] = gelu_tanh(sums[c]) * sums[c + _HALF]
+
+
+@jit
+def _store_activated(tile, out, stride, num_rows, width, itemsize):
+    """Write the first 16 columns as bfloat16 (itemsize 2) or float32."""
+    for r in range(num_rows):
+        sums = array_at(tile + r * PANEL * 4, _HALF, np.float32)
+        if itemsize == 2:
+            bits = array_at(out + r * stride, _HALF, np.uint16)
+            for c in range(width):
+                bits[c] = round_to_bfloat16(sums[c])
+        else:
+            floats = array_at(out + r * stride, _HALF, np.float32)
+            for c in range(width):
+                floats[c] = sums[c]
+
+
+@jit
+def _gemm(tid, num_threads, args, dtype):
+    """Tiles of 32 columns by at most `max_rows` rows, one panel of one block of rows a ticket."""
+    weights, bias = argument(args, 0), argument(args, 1)
+    x, x_stride = argument(args, 2), argument(args, 3)
+    out, out_stride, itemsize = argument(args, 4), argument(args, 5), argument(args, 6)
+    num_rows, num_columns = argument(args, 7), argument(args, 8)
+    num_panels, num_steps, num_blocks = argument(args, 9), argument(args, 10), argument(args, 11)
+    max_rows, epilogue, activation = argument(args, 12), argument(args, 13), argument(args, 14)
+    panel_bytes = num_steps * STEP_BYTES
+    columns = _HALF if epilogue == _GATED else PANEL
+    tile = stack_bytes(_TILE_BYTES)
+    count = num_blocks * num_panels
+    ticket = next_ticket(args, num_threads, count)
+    while ticket >= 0:
+        upcoming = next_ticket(args, num_threads, count)
+        block, panel = ticket // num_panels, ticket % num_panels
+        first = num_rows * block // num_blocks
+        rows = num_rows * (block + 1) // num_blocks - first
+        num_tiles = (rows + max_rows - 1) // max_rows
+        column = panel * columns
+        width = min(columns, num_columns - column)
+        panel_bias = bias + panel * PANEL * 4 if bias != 0 else 0
+        following = weights + max(upcoming, 0) % num_panels * panel_bytes
+        for t in range(num_tiles):
+            start = first + rows * t // num_tiles
+            tile_rows = first + rows * (t + 1) // num_tiles - start
+            # PERF: two tiles fetch half of the next panel each; a single tile is a plain stream,
+            # which the hardware follows better alone.
+            prefetch = following + t * (num_steps * 64) if num_tiles > 1 and t < 2 else 0
+            multiply_tile(
+                dtype,
+                tile_rows,
+                weights + panel * panel_bytes,
+                x + start * x_stride,
+                x_stride,
+                tile,
+                num_steps,
+                prefetch,
+            )
+            where = out + start * out_stride + column * itemsize
+            if epilogue == _GATED:
+                _activate_rows(tile, panel_bias, tile_rows, activation)
+                _store_activated(tile, where, out_stride, tile_rows, width, itemsize)
+            else:
+                _store_rows(tile, panel_bias, where, out_stride, tile_rows, width, epilogue == _ADD)
+        ticket = upcoming
+
+
+@kernel()
+def gemm_bfloat16(tid, num_threads, args):
+    """Multiply by bfloat16 panels; the record is read in `_gemm`."""
+    _gemm(tid, num_threads, args, np.uint16)
+
+
+@kernel()
+def gemm_float32(tid, num_threads, args):
+    """Multiply by float32 panels; the record is read in `_gemm`."""
+    _gemm(tid, num_threads, args, np.float32)
+
+
+_GEMM: dict[str, Kernel] = {"bfloat16": gemm_bfloat16, "float32": gemm_float32}
+
+
+class Linears:
+    """Appends products to programs; owns the rows that enter them, reused by every product."""
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._isa: Isa = host_isa()
+        self._x_itemsize = activation_bytes(self._isa, dtype)
+        self._act = np.dtype(np.uint16 if dtype == "bfloat16" else np.float32)
+        if dtype == "float32":
+            self._layout = FLOAT32
+        else:
+            self._layout = BFLOAT16 if self._x_itemsize == 2 else ROUNDED
+        self._rows = empty_aligned((0,), np.dtype(np.uint8))
+
+    def norm_linear(
+        self,
+        program: Program,
+        x: Array,
+        rows: Array | None,
+        norm_weight: Array,
+        eps: float,
+        linear: PackedLinear,
+        out: Array,
+    ) -> None:
+        """Append out = act(rms_norm(x[rows]) * norm_weight) @ W.T + bias; rows None for all."""
+        num_rows = self._check_norm(x, rows, norm_weight, linear)
+        _check(out, "out", np.float32, (num_rows, linear.out_features))
+        normed = self._norm(program, x, rows, norm_weight, eps, linear, num_rows)
+        self._gemm(program, normed, num_rows, linear, out, _STORE, 0)
+
+    def norm_gated_linear(
+        self,
+        program: Program,
+        x: Array,
+        norm_weight: Array,
+        eps: float,
+        linear: PackedLinear,
+        activation: str,
+        out: Array,
+    ) -> None:
+        """Append out = activation(gate) * up of the normed rows; see `Kernels`."""
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"activation {activation!r} is not supported; choose one of {known}")
+        num_rows = self._check_norm(x, None, norm_weight, linear, gated=True)
+        _check(out, "out", self._act, (num_rows, linear.out_features))
+        normed = self._norm(program, x, None, norm_weight, eps, linear, num_rows)
+        self._gemm(program, normed, num_rows, linear, out, _GATED, ACTIVATIONS[activation])
+
+    def linear_add(self, program: Program, x: Array, linear: PackedLinear, residual: Array) -> None:
+        """Append residual += x @ W.T + bias; see `Kernels`."""
+        num_rows = x.shape[0]
+        _check_linear(linear, gated=False)
+        _check(x, "x", self._act, (num_rows, linear.in_features))
+        _check(residual, "residual", np.float32, (num_rows, linear.out_features))
+        if self._act.itemsize != self._x_itemsize or self._width(linear) != linear.in_features:
+            staged = self._take(num_rows, linear)
+            program.append(
+                stage_bfloat16,
+                x,
+                staged,
+                staged.strides[0],
+                num_rows,
+                linear.in_features,
+                self._width(linear),
+                self._layout,
+            )
+            x = staged
+        self._gemm(program, x, num_rows, linear, residual, _ADD, 0)
+
+    def _check_norm(
+        self,
+        x: Array,
+        rows: Array | None,
+        norm_weight: Array,
+        linear: PackedLinear,
+        gated: bool = False,
+    ) -> int:
+        """Return the number of rows that enter the product."""
+        _check_linear(linear, gated=gated)
+        _check(x, "x", np.float32, (x.shape[0], linear.in_features))
+        _check(norm_weight, "norm_weight", np.float32, (linear.in_features,))
+        if rows is None:
+            return int(x.shape[0])
+        _check(rows, "rows", np.int32, (rows.shape[0],))
+        return int(rows.shape[0])
+
+    def _norm(
+        self,
+        program: Program,
+        x: Array,
+        rows: Array | None,
+        norm_weight: Array,
+        eps: float,
+        linear: PackedLinear,
+        num_rows: int,
+    ) -> np.ndarray:
+        normed = self._take(num_rows, linear)
+        program.append(
+            norm_rows,
+            x,
+            rows,
+            norm_weight,
+            float(eps),
+            normed,
+            normed.strides[0],
+            num_rows,
+            linear.in_features,
+            self._width(linear),
+            self._layout,
+        )
+        return normed
+
+    def _width(self, linear: PackedLinear) -> int:
+        """Values of a row as the micro-kernel reads it: an odd K is padded to pairs."""
+        return linear.num_steps * (2 if self._dtype == "bfloat16" else 1)
+
+    def _take(self, num_rows: int, linear: PackedLinear) -> np.ndarray:
+        """Return scratch rows; a larger request leaves the old memory to the programs using it."""
+        stride = self._width(linear) * self._x_itemsize
+        if self._rows.size < num_rows * stride:
+            self._rows = empty_aligned((num_rows * stride,), np.dtype(np.uint8))
+        return self._rows[: num_rows * stride].reshape(num_rows, stride)
+
+    def _gemm(
+        self,
+        program: Program,
+        x: np.ndarray,
+        num_rows: int,
+        linear: PackedLinear,
+        out: Array,
+        epilogue: int,
+        activation: int,
+    ) -> None:
+        max_rows = self._isa.max_rows
+        tiles = max(4, _BLOCK_BYTES // (self._width(linear) * self._x_itemsize * max_rows))
+        num_blocks = -(-num_rows // (tiles * max_rows))
+        program.append(
+            _GEMM[self._dtype],
+            linear.weights,
+            linear.bias,
+            x,
+            x.strides[0],
+            out,
+            out.strides[0],
+            out.itemsize,
+            num_rows,
+            linear.out_features,
+            linear.num_panels,
+            linear.num_steps,
+            num_blocks,
+            max_rows,
+            epilogue,
+            activation,
+        )
+
+
+def _check(array: Array, name: str, dtype: object, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} is {array.dtype} {array.shape}; it must be a C-contiguous {dtype} {shape}"
+        )
+
+
+def _check_linear(linear: PackedLinear, *, gated: bool) -> None:
+    if linear.is_gated != gated:
+        packer = "pack_gated_linear" if gated else "pack_linear"
+        raise ValueError(f"this operation needs weights packed by {packer}")
