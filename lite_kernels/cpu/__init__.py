@@ -6,10 +6,13 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from lite_kernels.cpu import embed, pack
+from lite_kernels.cpu.attention import AttentionScratch, append_attention
 from lite_kernels.cpu.isa.memory import empty_aligned
+from lite_kernels.cpu.kv_cache import CpuKVLayer, allocate_layers, block_nbytes
 from lite_kernels.cpu.linear import Linears
 from lite_kernels.cpu.pack import PackedLinear
 from lite_kernels.cpu.program import Program, Recorder
+from lite_kernels.cpu.rope import append_qk_norm_rope_store
 from lite_kernels.cpu.team import Team
 from lite_kernels.cpu.topology import available_cores
 from lite_kernels.interface import Array
@@ -36,6 +39,8 @@ class CpuKernels:
         self._linears = Linears(dtype)
         self._team = Team(self.num_threads)
         self._recorder = Recorder(self._team)
+        self._act = np.dtype(np.float32 if dtype == "float32" else np.uint16)
+        self._attention_scratch: dict[tuple[int, int, int], AttentionScratch] = {}
 
     # --- load time -------------------------------------------------------------------------
 
@@ -106,6 +111,68 @@ class CpuKernels:
     ) -> None:
         with self._recorder.operation() as program:
             self._linears.norm_linear(program, x, rows, norm_weight, eps, linear, out)
+
+    # --- keys and values -------------------------------------------------------------------
+
+    def allocate_kv_cache(
+        self, *, num_layers: int, num_blocks: int, block_size: int, num_kv_heads: int, head_dim: int
+    ) -> list[CpuKVLayer]:
+        return allocate_layers(
+            num_layers=num_layers,
+            num_blocks=num_blocks,
+            block_size=block_size,
+            num_kv_heads=num_kv_heads,
+            head_dim=head_dim,
+            dtype=self._act,
+        )
+
+    def kv_block_nbytes(self, *, block_size: int, num_kv_heads: int, head_dim: int) -> int:
+        return block_nbytes(
+            block_size=block_size, num_kv_heads=num_kv_heads, head_dim=head_dim, dtype=self._act
+        )
+
+    def qk_norm_rope_store(
+        self,
+        qkv: Array,
+        q_norm: Array | None,
+        k_norm: Array | None,
+        eps: float,
+        cos_sin: Array,
+        slot_mapping: Array,
+        kv: CpuKVLayer,
+        q_out: Array,
+    ) -> None:
+        with self._recorder.operation() as program:
+            append_qk_norm_rope_store(
+                program, qkv, q_norm, k_norm, eps, cos_sin, slot_mapping, kv, q_out
+            )
+
+    def attention(
+        self,
+        q: Array,
+        kv: CpuKVLayer,
+        block_tables: Array,
+        seq_lens: Array,
+        query_start_loc: Array,
+        sliding_window: int,
+        out: Array,
+    ) -> None:
+        shape = (q.shape[1], kv.num_kv_heads, kv.head_dim)
+        if shape not in self._attention_scratch:
+            self._attention_scratch[shape] = AttentionScratch(self.num_threads, *shape)
+        scratch = self._attention_scratch[shape]
+        with self._recorder.operation() as program:
+            append_attention(
+                program,
+                q,
+                kv,
+                block_tables,
+                seq_lens,
+                query_start_loc,
+                sliding_window,
+                out,
+                scratch,
+            )
 
     # --- programs --------------------------------------------------------------------------
 
