@@ -1,0 +1,126 @@
+"""InProcessClient: an EngineCore on a thread of this process."""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+
+from lite.client.stream import OutputQueue, RequestStream
+from lite.engine.core import EngineCore
+from lite.errors import EngineClosedError, EngineDeadError, LiteError
+from lite.log import get_logger
+from lite.messages import EngineStats, GenerateRequest, TokenOutput
+
+log = get_logger(__name__)
+
+
+class InProcessClient:
+    """Runs the engine's steps on its own thread, which sleeps while there is no work.
+
+    Requests and aborts are queued and taken up between steps, so callers never wait for one.
+    """
+
+    def __init__(self, core: EngineCore) -> None:
+        self._core = core
+        self._commands: deque[Callable[[], object]] = deque()
+        self._queues: dict[str, OutputQueue] = {}
+        self._wake = threading.Condition()
+        self._closed = False
+        self._failure: LiteError | None = None
+        self._thread = threading.Thread(target=self._run, name="lite-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: GenerateRequest) -> RequestStream:
+        """Start a request at once and return its stream; closing the stream aborts it."""
+        queue = OutputQueue(request.n)
+        with self._wake:
+            self._check_open()
+            self._queues[request.request_id] = queue
+            self._commands.append(lambda: self._core.add(request, self))
+            self._wake.notify()
+        return RequestStream(request, queue, self._abandon)
+
+    def _abandon(self, request_id: str) -> None:
+        with self._wake:
+            queue = self._queues.pop(request_id, None)
+            if queue is None or queue.finished or self._closed:
+                return
+            self._commands.append(lambda: self._core.abort(request_id, [], self))
+            self._wake.notify()
+
+    def abort(self, request_id: str, index: int) -> None:
+        """Stop one output of a request whose others go on."""
+        with self._wake:
+            self._commands.append(lambda: self._core.abort(request_id, [index], self))
+            self._wake.notify()
+
+    def stats(self) -> EngineStats:
+        """Return a snapshot of the engine, taken between two steps."""
+        result: list[EngineStats] = []
+        taken = threading.Event()
+
+        def take() -> None:
+            result.append(self._core.stats())
+            taken.set()
+
+        with self._wake:
+            self._check_open()
+            self._commands.append(take)
+            self._wake.notify()
+        while not taken.wait(1.0):
+            if not self._thread.is_alive():
+                raise EngineClosedError("The engine was closed.")
+        return result[0]
+
+    def close(self) -> None:
+        """Stop the engine and release its memory; running requests fail. Idempotent."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise EngineDeadError(f"The engine failed: {self._failure}")
+        if self._closed:
+            raise EngineClosedError("The engine was closed; create a new one.")
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._deliver(self._core.step())
+            reason: LiteError = EngineClosedError("The engine was closed.")
+        except Exception as error:
+            log.exception("engine_failed")
+            reason = EngineDeadError(f"{type(error).__name__}: {error}")
+            self._failure = reason
+        with self._wake:
+            self._closed = True
+            queues = list(self._queues.values())
+            self._queues.clear()
+        for queue in queues:
+            queue.fail(reason)
+        self._core.close()
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            while not (self._commands or self._closed or self._core.has_work()):
+                self._wake.wait()
+            if self._closed:
+                return False
+            commands = list(self._commands)
+            self._commands.clear()
+        for command in commands:
+            command()
+        return True
+
+    def _deliver(self, produced: list[tuple[Hashable, TokenOutput]]) -> None:
+        touched = set()
+        for _, output in produced:
+            with contextlib.suppress(KeyError):
+                queue = self._queues[output.request_id]
+                queue.put(output)
+                touched.add(queue)
+        for queue in touched:
+            queue.wake()

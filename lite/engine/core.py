@@ -1,0 +1,455 @@
+"""EngineCore: requests in, tokens out. One thread owns it; it knows no text, sockets or HTTP."""
+
+import heapq
+import itertools
+import time
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lite.config import Config
+from lite.engine.loading import LoadedModel, load_model
+from lite.engine.requests import (
+    Key,
+    Output,
+    Owner,
+    Request,
+    error_output,
+    finished_record,
+    token_output,
+)
+from lite.engine.runner import Runner
+from lite.engine.sampler import SampledRows, SequenceSampling
+from lite.engine.stats import EngineObserver, NullObserver
+from lite.errors import (
+    EngineError,
+    InvalidRequestError,
+    LiteError,
+    OverloadedError,
+    QueueTimeoutError,
+)
+from lite.log import get_logger
+from lite.messages import EngineStats, GenerateRequest, TokenOutput
+from lite.models.spec import DynamicScaling
+from lite.scheduling import FINISHED_LENGTH, FINISHED_STOP, Batch, Scheduler
+
+IntArray = npt.NDArray[np.int32]
+
+# What the scheduler's events mean to a front end.
+REASONS = {FINISHED_STOP: "stop", FINISHED_LENGTH: "length"}
+
+log = get_logger(__name__)
+
+
+class EngineCore:
+    """Continuous batching over one model; `step()` does one schedule, launch, collect, update.
+
+    `owner` is whatever names the front end a request came from; request ids are unique per owner.
+    """
+
+    def __init__(self, model: LoadedModel, config: Config) -> None:
+        engine = config.engine
+        self._model = model
+        self._config = config
+        self._runner = Runner(model, engine)
+        self._scheduler = Scheduler(
+            num_blocks=model.plan.num_blocks,
+            block_size=engine.block_size,
+            max_num_seqs=engine.max_num_seqs,
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            max_model_len=model.plan.max_model_len,
+            enable_prefix_caching=engine.enable_prefix_caching,
+        )
+        self._batch = Batch(
+            max_num_seqs=engine.max_num_seqs,
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            max_blocks_per_seq=-(-model.plan.max_model_len // engine.block_size),
+        )
+        self._observer: EngineObserver = NullObserver()
+        self._requests: dict[Key, Request] = {}
+        self._outputs: dict[int, Output] = {}
+        self._unscheduled: set[int] = set()
+        self._deadlines: list[tuple[float, int, Request]] = []
+        self._ready: list[tuple[Owner, TokenOutput]] = []
+        self._seq_ids = itertools.count(1)
+        self._seeds = np.random.default_rng(config.model.seed)
+        self._started_s = self._last_step_s = time.monotonic()
+        self._num_steps = 0
+        self.state = "ready"
+
+    @classmethod
+    def from_config(cls, config: Config) -> "EngineCore":
+        """Load the model of `config`; takes seconds.
+
+        Raises:
+            ModelError: the checkpoint cannot be used.
+            CapacityError: it does not fit into memory.
+        """
+        return cls(load_model(config), config)
+
+    @property
+    def model(self) -> LoadedModel:
+        return self._model
+
+    # --- requests --------------------------------------------------------------------------
+
+    def add(self, message: GenerateRequest, owner: Owner) -> None:
+        """Queue a request; a refusal comes out of the next step as an error output."""
+        try:
+            self._add(message, owner)
+        except LiteError as error:
+            self._refuse(message, owner, error)
+
+    def _add(self, message: GenerateRequest, owner: Owner) -> None:
+        if (owner, message.request_id) in self._requests:
+            raise InvalidRequestError(f"Request id {message.request_id!r} is already in use.")
+        prompt = np.frombuffer(message.prompt_token_ids, np.dtype("<i4")).astype(np.int32)
+        self._check(message, prompt)
+        self._check_queue(message.n, prompt.size)
+        seed = message.sampling.seed
+        request = Request(
+            owner=owner,
+            message=message,
+            prompt=prompt,
+            arrival_s=time.monotonic(),
+            seed=int(self._seeds.integers(2**63)) if seed is None else seed,
+            unfinished=message.n,
+        )
+        # Siblings wait until output 0 has computed the prompt, then share its blocks.
+        engine = self._config.engine
+        share = engine.enable_prefix_caching and prompt.size > engine.block_size
+        self._start_output(request, 0)
+        self._requests[request.key] = request
+        siblings = range(1, message.n)
+        if share:
+            request.held_back = list(siblings)
+        else:
+            for index in siblings:
+                self._start_output(request, index)
+        if message.queue_timeout_s is not None:
+            deadline = request.arrival_s + message.queue_timeout_s
+            heapq.heappush(self._deadlines, (deadline, id(request), request))
+
+    def _check(self, message: GenerateRequest, prompt: IntArray) -> None:
+        vocab_size = self._model.decoder.vocab_size
+        sampling = message.sampling
+        listed = {
+            "logit_bias": list(sampling.logit_bias or ()),
+            "allowed_token_ids": sampling.allowed_token_ids or [],
+            "bad_words": [i for word in sampling.bad_words_token_ids for i in word],
+            "prompt": [int(prompt.min()), int(prompt.max())] if prompt.size else [],
+        }
+        for param, token_ids in listed.items():
+            for token_id in token_ids:
+                if not 0 <= token_id < vocab_size:
+                    raise InvalidRequestError(
+                        f"{param}: token id {token_id} is outside the vocabulary of "
+                        f"{vocab_size} tokens.",
+                        param=param,
+                    )
+        if prompt.size == 0:
+            raise InvalidRequestError("The prompt is empty; give at least one token.")
+        total = prompt.size + sampling.max_tokens
+        if total > self._model.plan.max_model_len or sampling.max_tokens < 1:
+            raise InvalidRequestError(
+                f"{prompt.size} prompt tokens and max_tokens {sampling.max_tokens} do not fit "
+                f"the context of {self._model.plan.max_model_len} tokens.",
+                code="context_length_exceeded",
+            )
+
+    def _check_queue(self, num_seqs: int, num_tokens: int) -> None:
+        engine, scheduler = self._config.engine, self._scheduler
+        if scheduler.num_waiting + num_seqs > max(engine.max_waiting_requests, num_seqs):
+            raise OverloadedError(
+                f"The queue is full: {scheduler.num_waiting} requests are waiting and "
+                f"max_waiting_requests is {engine.max_waiting_requests}. Try again later."
+            )
+        limit = engine.max_waiting_tokens
+        if limit is not None and scheduler.num_waiting:
+            waiting = scheduler.num_waiting_tokens
+            if waiting + num_tokens > limit:
+                raise OverloadedError(
+                    f"The queue is full: {waiting} prompt tokens are waiting, this request has "
+                    f"{num_tokens} and max_waiting_tokens is {limit}. Try again later."
+                )
+
+    def _start_output(self, request: Request, index: int) -> None:
+        spec = request.message.sampling
+        vocab_size = self._model.decoder.vocab_size
+        stop_token_ids = [i for i in spec.stop_token_ids if 0 <= i < vocab_size]
+        spec = msgspec.structs.replace(
+            spec,
+            stop_token_ids=stop_token_ids,
+            prompt_logprobs=spec.prompt_logprobs if index == 0 else None,  # reported once
+        )
+        output = Output(
+            request=request,
+            index=index,
+            seq_id=next(self._seq_ids),
+            sampling=SequenceSampling.start(spec, request.seed + index, request.prompt.tolist()),
+        )
+        try:
+            self._scheduler.add(
+                output.seq_id,
+                request.prompt,
+                max_tokens=spec.max_tokens,
+                min_tokens=spec.min_tokens,
+                stop_token_ids=np.array(stop_token_ids, np.int32),
+                salt=self._salt(request),
+                read_prefix_cache=spec.prompt_logprobs is None,
+            )
+        except ValueError as error:
+            raise InvalidRequestError(str(error), code="context_length_exceeded") from error
+        request.outputs[index] = output
+        self._outputs[output.seq_id] = output
+        self._unscheduled.add(output.seq_id)
+
+    def _refuse(self, message: GenerateRequest, owner: Owner, error: LiteError) -> None:
+        for index in range(message.n):
+            self._ready.append((owner, error_output(message.request_id, index, error)))
+
+    def abort(self, request_id: str, indices: list[int], owner: Owner) -> bool:
+        """Stop a request, or some of its outputs; frees their blocks now. False if unknown."""
+        request = self._requests.get((owner, request_id))
+        if request is None:
+            return False
+        for index in indices or range(request.message.n):
+            if index in request.held_back:
+                request.held_back.remove(index)
+                self._forget(request)
+            elif (output := request.outputs.get(index)) is not None:
+                self._end(output, "abort")
+        return True
+
+    def abort_owner(self, owner: Owner) -> int:
+        """Stop every request of a front end that went away; returns how many."""
+        keys = [key for key in self._requests if key[0] == owner]
+        for _, request_id in keys:
+            self.abort(request_id, [], owner)
+        return len(keys)
+
+    def has_work(self) -> bool:
+        """Whether `step()` has anything to do."""
+        return bool(self._ready or self._outputs)
+
+    def next_deadline(self) -> float | None:
+        """Return the monotonic time of the earliest queue timeout, None without one."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    # --- a step ----------------------------------------------------------------------------
+
+    def step(self) -> list[tuple[Owner, TokenOutput]]:
+        """Run one step and return what it produced, refusals and timeouts included."""
+        self._expire(time.monotonic())
+        ready, self._ready = self._ready, []
+        start_s = time.monotonic()
+        num_seqs = self._scheduler.schedule(self._batch)
+        if num_seqs:
+            self._note_scheduled(start_s)
+            try:
+                self._runner.launch(self._batch, self._prompt_lengths())
+                sampled = self._runner.collect(self._batch, self._sampling_states())
+            except Exception as error:
+                log.exception("step_failed", num_seqs=num_seqs)
+                self._fail_batch(error)
+            else:
+                self._collect_prompt_logprobs()
+                self._update(sampled, ready)
+            now_s = time.monotonic()
+            self._num_steps += 1
+            self._observer.on_step(
+                num_tokens=self._batch.num_tokens,
+                num_seqs=num_seqs,
+                num_sampled=self._batch.num_sampled,
+                duration_s=now_s - start_s,
+                stats=self.stats,
+            )
+        self._last_step_s = time.monotonic()
+        ready += self._ready
+        self._ready = []
+        return ready
+
+    def _expire(self, now_s: float) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now_s:
+            _, _, request = heapq.heappop(self._deadlines)
+            started = any(o.scheduled_s is not None for o in request.outputs.values())
+            if started or self._requests.get(request.key) is not request:
+                continue
+            error = QueueTimeoutError(
+                f"The request waited {now_s - request.arrival_s:.1f} s in the queue; "
+                f"queue_timeout_s is {request.message.queue_timeout_s:g}. Try again later."
+            )
+            for index in range(request.message.n):
+                self._ready.append((request.owner, error_output(request.key[1], index, error)))
+            self.abort(request.key[1], [], request.owner)
+
+    def _note_scheduled(self, now_s: float) -> None:
+        if not self._unscheduled:
+            return
+        for seq_id in self._unscheduled.intersection(self._batch_seq_ids()):
+            self._unscheduled.discard(seq_id)
+            output = self._outputs[seq_id]
+            output.scheduled_s = now_s
+            if output.index == 0:
+                output.request.num_cached_tokens = self._scheduler.num_cached_tokens(seq_id)
+
+    def _batch_seq_ids(self) -> list[int]:
+        return self._batch.seq_ids[: self._batch.num_seqs].tolist()  # type: ignore[no-any-return]
+
+    def _sampled_seq_ids(self) -> list[int]:
+        batch = self._batch
+        rows = batch.sampled_seqs[: batch.num_sampled]
+        return batch.seq_ids[rows].tolist()  # type: ignore[no-any-return]
+
+    def _sampling_states(self) -> list[SequenceSampling]:
+        return [self._outputs[seq_id].sampling for seq_id in self._sampled_seq_ids()]
+
+    def _prompt_lengths(self) -> IntArray | None:
+        if not self._runner.has_dynamic_rope:
+            return None
+        sizes = [self._outputs[i].request.prompt.size for i in self._batch_seq_ids()]
+        return np.array(sizes, np.int32)
+
+    def _salt(self, request: Request) -> bytes:
+        scaling = self._model.decoder.attention.rope.scaling
+        if not isinstance(scaling, DynamicScaling):
+            return request.message.salt
+        # Beyond the trained context keys depend on the prompt's length, so only prompts of the
+        # same length may share them.
+        longest = request.prompt.size + request.message.sampling.max_tokens
+        if longest <= scaling.original_max_position:
+            return request.message.salt
+        return request.message.salt + request.prompt.size.to_bytes(4, "little")
+
+    def _collect_prompt_logprobs(self) -> None:
+        batch = self._batch
+        for row, seq_id in enumerate(self._batch_seq_ids()):
+            output = self._outputs[seq_id]
+            num_top = output.sampling.spec.prompt_logprobs
+            if num_top is None:
+                continue
+            request = output.request
+            if request.prompt_logprobs is None:
+                request.prompt_logprobs = [None] * request.prompt.size
+            first = int(batch.query_start_loc[row])
+            position = int(batch.num_computed_before[row])
+            count = int(batch.query_start_loc[row + 1]) - first
+            # Position p predicts the prompt token p + 1.
+            count = min(count, request.prompt.size - 1 - position)
+            if count > 0:
+                targets = request.prompt[position + 1 : position + 1 + count]
+                entries = self._runner.prompt_logprobs(first, targets, num_top)
+                request.prompt_logprobs[position + 1 : position + 1 + count] = entries
+
+    def _update(self, sampled: SampledRows, ready: list[tuple[Owner, TokenOutput]]) -> None:
+        now_s = time.monotonic()
+        seq_ids = self._sampled_seq_ids()
+        token_ids = sampled.token_ids.tolist()
+        for seq_id, token_id in zip(seq_ids, token_ids, strict=True):
+            if token_id < 0:
+                self._fail(seq_id, EngineError("The model produced NaN or no possible token."))
+        events = self._scheduler.update(self._batch, np.maximum(sampled.token_ids, 0))
+        finished = {seq_id: REASONS[reason] for seq_id, reason, _ in events.tolist()}
+        for seq_id, token_id, logprobs in zip(seq_ids, token_ids, sampled.logprobs, strict=True):
+            output = self._outputs.get(seq_id)
+            if output is None:
+                continue
+            output.sampling.append(token_id)
+            reason = finished.get(seq_id)
+            if reason is not None:
+                output.num_preemptions = self._scheduler.num_preemptions_of(seq_id)
+            first = output.first_token_s is None
+            if first:
+                output.first_token_s = now_s
+                self._observer.on_first_token(now_s - output.request.arrival_s)
+            else:
+                self._observer.on_token(now_s - output.last_token_s)
+            output.last_token_s = now_s
+            ready.append(
+                (output.request.owner, token_output(output, token_id, logprobs, reason, first))
+            )
+            if first and output.index == 0:
+                self._release_siblings(output.request)
+            if reason is not None:
+                self._finish(output, reason)
+
+    def _release_siblings(self, request: Request) -> None:
+        held_back, request.held_back = request.held_back, []
+        for index in held_back:
+            try:
+                self._start_output(request, index)
+            except LiteError as error:
+                self._ready.append((request.owner, error_output(request.key[1], index, error)))
+                self._forget(request)
+
+    def _finish(self, output: Output, reason: str) -> None:
+        del self._outputs[output.seq_id]
+        del output.request.outputs[output.index]
+        self._unscheduled.discard(output.seq_id)
+        self._observer.on_request_finished(finished_record(output, reason))
+        if output.index == 0 and output.request.held_back:
+            self._release_siblings(output.request)
+        self._forget(output.request)
+
+    def _forget(self, request: Request) -> None:
+        request.unfinished -= 1
+        if request.unfinished == 0:
+            self._requests.pop(request.key, None)
+
+    def _fail(self, seq_id: int, error: LiteError) -> None:
+        output = self._outputs.get(seq_id)
+        if output is None:
+            return
+        request = output.request
+        self._ready.append((request.owner, error_output(request.key[1], output.index, error)))
+        self._end(output, "error")
+
+    def _end(self, output: Output, reason: str) -> None:
+        output.num_preemptions = self._scheduler.num_preemptions_of(output.seq_id)
+        self._scheduler.abort(output.seq_id)
+        self._finish(output, reason)
+
+    def _fail_batch(self, error: Exception) -> None:
+        failure = EngineError(f"The step failed: {type(error).__name__}: {error}")
+        for seq_id in self._batch_seq_ids():
+            self._fail(seq_id, failure)
+        self._scheduler.cancel(self._batch)
+
+    # --- state -----------------------------------------------------------------------------
+
+    def set_observer(self, observer: EngineObserver) -> None:
+        """Report steps, tokens and finished requests to `observer`."""
+        self._observer = observer
+
+    def stats(self) -> EngineStats:
+        """Return a snapshot."""
+        scheduler, now_s = self._scheduler, time.monotonic()
+        return EngineStats(
+            state=self.state,
+            model=self._model.name,
+            device=self._model.kernels.device,
+            dtype=self._model.kernels.dtype,
+            num_running=scheduler.num_running,
+            num_waiting=scheduler.num_waiting + sum(1 for _ in self._held_back()),
+            num_waiting_tokens=scheduler.num_waiting_tokens,
+            num_blocks=self._model.plan.num_blocks,
+            num_free_blocks=scheduler.num_free_blocks,
+            block_size=self._config.engine.block_size,
+            max_model_len=self._model.plan.max_model_len,
+            prefix_cache_queries=scheduler.prefix_cache_queries,
+            prefix_cache_hits=scheduler.prefix_cache_hits,
+            num_preemptions=scheduler.num_preemptions,
+            num_steps=self._num_steps,
+            last_step_age_s=now_s - self._last_step_s if self.has_work() else 0.0,
+            uptime_s=now_s - self._started_s,
+        )
+
+    def _held_back(self) -> Iterator[int]:
+        for request in self._requests.values():
+            yield from request.held_back
+
+    def close(self) -> None:
+        """Release threads and memory; idempotent."""
+        self._runner.close()

@@ -1,0 +1,128 @@
+"""From a configuration to a model in memory: checkpoint, declaration, plan, kernels, weights."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import lite_kernels
+from lite.config import Config, EngineConfig
+from lite.engine.memory_plan import MemoryPlan, plan_memory
+from lite.errors import ConfigError
+from lite.formats.checkpoint import open_checkpoint
+from lite.log import get_logger
+from lite.models import declare
+from lite.models.decoder import workspace_nbytes
+from lite.models.location import locate_model, served_name
+from lite.models.spec import Decoder
+from lite.models.weights import Weights, load_weights
+from lite_kernels import Kernels
+
+# Rows whose logits are computed at once; more are done in pieces of this size.
+MAX_LOGITS_ROWS = 64
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model ready to run."""
+
+    name: str
+    decoder: Decoder
+    kernels: Kernels
+    weights: Weights
+    plan: MemoryPlan
+
+
+def load_model(config: Config) -> LoadedModel:
+    """Load the model that `config` names and print the memory plan.
+
+    Raises:
+        ModelError: the checkpoint cannot be used.
+        CapacityError: it does not fit into memory; nothing has been loaded then.
+    """
+    started_s = time.monotonic()
+    location = locate_model(config.model.model)
+    with open_checkpoint(
+        location.config_file, load_format=config.model.load_format, seed=config.model.seed
+    ) as checkpoint:
+        decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
+        dtype = resolve_dtype(config.model.dtype, checkpoint.config)
+        kernels = lite_kernels.load(
+            resolve_device(config.engine), dtype=dtype, num_threads=config.engine.num_threads
+        )
+        plan = plan_for(decoder, kernels, config)
+        for line in plan.lines():
+            log.info("memory_plan", part=line)
+        weights = load_weights(decoder, checkpoint, kernels)
+    name = served_name(config.model)
+    log.info(
+        "model_loaded",
+        model=name,
+        architecture=decoder.architecture,
+        device=kernels.device,
+        dtype=dtype,
+        num_threads=kernels.num_threads,
+        seconds=round(time.monotonic() - started_s, 2),
+    )
+    return LoadedModel(name=name, decoder=decoder, kernels=kernels, weights=weights, plan=plan)
+
+
+def resolve_device(engine: EngineConfig) -> str:
+    """Return the backend's name."""
+    return "cpu" if engine.device == "auto" else engine.device
+
+
+def resolve_dtype(dtype: str, hf_config: Mapping[str, object]) -> str:
+    """Return "bfloat16" or "float32"; "auto" follows the checkpoint, float16 becomes bfloat16."""
+    if dtype != "auto":
+        return dtype
+    stored = hf_config.get("dtype") or hf_config.get("torch_dtype") or "bfloat16"
+    if stored == "float16":
+        log.info("dtype", stored="float16", computed="bfloat16", hint="set dtype float32 for more")
+    return "float32" if stored == "float32" else "bfloat16"
+
+
+def plan_for(decoder: Decoder, kernels: Kernels, config: Config) -> MemoryPlan:
+    """Plan the memory of `decoder` on `kernels`."""
+    engine, attention = config.engine, decoder.attention
+    try:
+        layer_bytes = kernels.kv_block_nbytes(
+            block_size=engine.block_size,
+            num_kv_heads=attention.num_kv_heads,
+            head_dim=attention.head_dim,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return plan_memory(
+        weights_bytes=num_parameters(decoder) * (2 if kernels.dtype == "bfloat16" else 4),
+        activations_bytes=activations_nbytes(decoder, kernels, engine),
+        block_bytes=layer_bytes * decoder.num_layers,
+        block_size=engine.block_size,
+        model_max_len=decoder.max_model_len,
+        max_model_len=config.model.max_model_len,
+        max_num_seqs=engine.max_num_seqs,
+        num_kv_blocks=engine.num_kv_blocks,
+        kv_cache_memory=engine.kv_cache_memory,
+        memory_fraction=engine.memory_fraction,
+    )
+
+
+def num_parameters(decoder: Decoder) -> int:
+    """Count the weights of a declaration."""
+    attention, hidden = decoder.attention, decoder.hidden_size
+    heads = attention.num_heads + 2 * attention.num_kv_heads
+    layer = hidden * heads * attention.head_dim
+    layer += attention.num_heads * attention.head_dim * hidden
+    layer += 3 * hidden * decoder.mlp.intermediate_size + 2 * hidden
+    embeddings = decoder.vocab_size * hidden * (1 if decoder.tie_word_embeddings else 2)
+    return embeddings + decoder.num_layers * layer + hidden
+
+
+def activations_nbytes(decoder: Decoder, kernels: Kernels, engine: EngineConfig) -> int:
+    """Return the bytes of workspace, kernel scratch and logits, rounded up generously."""
+    workspace = workspace_nbytes(decoder, kernels, max_num_tokens=engine.max_num_batched_tokens)
+    logits = min(MAX_LOGITS_ROWS, engine.max_num_seqs) * decoder.vocab_size * 4
+    # The kernels keep a normalised copy of a step's rows.
+    scratch = engine.max_num_batched_tokens * decoder.hidden_size * 4
+    return workspace + logits + scratch

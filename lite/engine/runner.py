@@ -1,0 +1,139 @@
+"""Runner: executes one batch on the kernels; forward pass, logits, sampling."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lite.config import EngineConfig
+from lite.engine.loading import MAX_LOGITS_ROWS, LoadedModel
+from lite.engine.sampler import SampledRows, SequenceSampling, row_logprobs, sample_rows
+from lite.messages import TokenLogprobs
+from lite.models.decoder import Workspace, compute_logits, forward, write_dynamic_rope
+from lite.models.spec import DynamicScaling
+from lite.scheduling import Batch
+from lite_kernels.interface import Program
+
+IntArray = npt.NDArray[np.int32]
+
+# Recorded programs kept, one per batch shape: enough for every decode width up to 128.
+MAX_PROGRAMS = 128
+
+
+class Runner:
+    """The forward pass over fixed workspace arrays, recorded once per batch shape."""
+
+    def __init__(self, model: LoadedModel, engine: EngineConfig) -> None:
+        self._model = model
+        kernels, decoder = model.kernels, model.decoder
+        self._kv_cache = kernels.allocate_kv_cache(
+            num_layers=decoder.num_layers,
+            num_blocks=model.plan.num_blocks,
+            block_size=engine.block_size,
+            num_kv_heads=decoder.attention.num_kv_heads,
+            head_dim=decoder.attention.head_dim,
+        )
+        self._workspace = Workspace.allocate(
+            decoder, kernels, max_num_tokens=engine.max_num_batched_tokens
+        )
+        self._num_logits = min(MAX_LOGITS_ROWS, engine.max_num_seqs)
+        self._logits = kernels.empty((self._num_logits, decoder.vocab_size), "float32")
+        self._rows = kernels.empty((self._num_logits,), "int32")
+        self._programs: OrderedDict[tuple[int, int, int], Program] = OrderedDict()
+
+    @property
+    def has_dynamic_rope(self) -> bool:
+        """Whether `launch` needs the sequences' prompt lengths."""
+        return isinstance(self._model.decoder.attention.rope.scaling, DynamicScaling)
+
+    def launch(self, batch: Batch, num_prompt_tokens: IntArray | None = None) -> None:
+        """Run the layers over the batch, and the logits of its first sampled rows.
+
+        `num_prompt_tokens` int32 [S] is needed with dynamic rope scaling only.
+        """
+        if num_prompt_tokens is not None:
+            write_dynamic_rope(
+                self._model.decoder,
+                positions=batch.positions[: batch.num_tokens],
+                query_start_loc=batch.query_start_loc[: batch.num_seqs + 1],
+                num_prompt_tokens=num_prompt_tokens,
+                workspace=self._workspace,
+            )
+        shape = (batch.num_tokens, batch.num_seqs, min(batch.num_sampled, self._num_logits))
+        self._rows[: shape[2]] = batch.logits_rows[: shape[2]]
+        program = self._programs.get(shape)
+        if program is None:
+            with self._model.kernels.record() as program:
+                self._forward(batch, shape)
+            self._programs[shape] = program
+            if len(self._programs) > MAX_PROGRAMS:
+                self._programs.popitem(last=False)
+        else:
+            self._programs.move_to_end(shape)
+        self._model.kernels.run(program)
+
+    def _forward(self, batch: Batch, shape: tuple[int, int, int]) -> None:
+        num_tokens, num_seqs, num_rows = shape
+        model = self._model
+        forward(
+            model.decoder,
+            model.weights,
+            model.kernels,
+            token_ids=batch.token_ids[:num_tokens],
+            positions=batch.positions[:num_tokens],
+            slot_mapping=batch.slot_mapping[:num_tokens],
+            block_tables=batch.block_tables[:num_seqs],
+            seq_lens=batch.seq_lens[:num_seqs],
+            query_start_loc=batch.query_start_loc[: num_seqs + 1],
+            kv_cache=self._kv_cache,
+            workspace=self._workspace,
+        )
+        if num_rows:
+            self._record_logits(num_rows)
+
+    def _record_logits(self, num_rows: int) -> None:
+        compute_logits(
+            self._model.decoder,
+            self._model.weights,
+            self._model.kernels,
+            self._workspace.hidden,
+            self._rows[:num_rows],
+            self._logits[:num_rows],
+        )
+
+    def collect(self, batch: Batch, states: Sequence[SequenceSampling]) -> SampledRows:
+        """Choose the tokens of the launched batch's sampled rows."""
+        token_ids = np.empty(batch.num_sampled, np.int32)
+        logprobs: list[TokenLogprobs | None] = []
+        for start in range(0, batch.num_sampled, self._num_logits):
+            end = min(start + self._num_logits, batch.num_sampled)
+            if start:
+                self._rows[: end - start] = batch.logits_rows[start:end]
+                self._record_logits(end - start)
+            sampled = sample_rows(
+                self._model.kernels, self._logits[: end - start], states[start:end]
+            )
+            token_ids[start:end] = sampled.token_ids
+            logprobs += sampled.logprobs
+        return SampledRows(token_ids, logprobs)
+
+    def prompt_logprobs(
+        self, first_row: int, targets: IntArray, num_top: int
+    ) -> list[TokenLogprobs]:
+        """Report `targets` as predicted by the launched rows from `first_row` on."""
+        entries: list[TokenLogprobs] = []
+        for start in range(0, targets.size, self._num_logits):
+            part = targets[start : start + self._num_logits]
+            first = first_row + start
+            self._rows[: part.size] = np.arange(first, first + part.size, dtype=np.int32)
+            self._record_logits(part.size)
+            logits = self._logits[: part.size]
+            entries += row_logprobs(self._model.kernels, logits, part, [num_top] * part.size)
+        return entries
+
+    def close(self) -> None:
+        """Drop the arrays and stop the kernels' threads."""
+        self._programs.clear()
+        self._kv_cache = []
+        self._model.kernels.close()

@@ -1,0 +1,307 @@
+"""LLM: the engine inside a program."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lite.config import Config, EngineConfig, ModelConfig
+from lite.errors import ConfigError, InvalidRequestError
+from lite.outputs import OutputDelta, RequestOutput
+from lite.sampling_params import SamplingParams
+
+if TYPE_CHECKING:
+    from lite.text.tokenizer import Tokenizer
+
+Message = Mapping[str, Any]
+Prompt = str | Mapping[str, Any] | Sequence[int]
+
+# Names of vLLM and nano-vllm for settings that exist here under another name.
+ALIASES = {
+    "gpu_memory_utilization": "memory_fraction",
+    "kvcache_block_size": "block_size",
+    "num_kvcache_blocks": "num_kv_blocks",
+    "num_gpu_blocks_override": "num_kv_blocks",
+}
+
+
+class LLM:
+    """A model loaded into this process, with its engine on a thread of its own.
+
+    `close()`, or leaving the `with` block, stops the thread and releases the memory.
+
+    Args:
+        model: a checkpoint directory, or the name of a bundled model.
+        device: "auto" or "cpu".
+        dtype: "auto" (the checkpoint's), "bfloat16" or "float32".
+        max_model_len: longest sequence, prompt and output; None for what the model and the
+            memory allow.
+        max_num_seqs: sequences computed together.
+        max_num_batched_tokens: tokens computed in one step.
+        block_size: tokens per KV block, a multiple of 16.
+        num_kv_blocks: None sizes the KV cache from the free memory.
+        enable_prefix_caching: reuse the KV blocks of shared prompt beginnings.
+        seed: of requests that bring none, and of dummy weights.
+        settings: any other field of `ModelConfig` or `EngineConfig`.
+
+    Raises:
+        ConfigError: an unknown or malformed setting.
+        ModelError: the checkpoint cannot be used.
+        CapacityError: it does not fit into memory.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_model_len: int | None = None,
+        max_num_seqs: int = 256,
+        max_num_batched_tokens: int = 2048,
+        block_size: int = 16,
+        num_kv_blocks: int | None = None,
+        enable_prefix_caching: bool = True,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        named = {
+            "device": device,
+            "dtype": dtype,
+            "max_model_len": max_model_len,
+            "max_num_seqs": max_num_seqs,
+            "max_num_batched_tokens": max_num_batched_tokens,
+            "block_size": block_size,
+            "num_kv_blocks": num_kv_blocks,
+            "enable_prefix_caching": enable_prefix_caching,
+            "seed": seed,
+        }
+        self._open(config_from_settings(model, named | settings))
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Build from a configuration tree, e.g. that of config.yaml."""
+        llm = cls.__new__(cls)
+        llm._open(config)
+        return llm
+
+    def _open(self, config: Config) -> None:
+        from lite.client.in_process import InProcessClient
+        from lite.engine.core import EngineCore
+        from lite.generator import Generator, load_text_model
+
+        text_model = load_text_model(config.model)
+        core = EngineCore.from_config(config)
+        self._client = InProcessClient(core)
+        self._generator = Generator(
+            self._client, text_model, max_model_len=core.model.plan.max_model_len
+        )
+        self._num_requests = 0
+
+    # --- generation ------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: bool = True,
+    ) -> list[RequestOutput]:
+        """Complete every prompt; they share the engine's batches.
+
+        Args:
+            prompts: a string, a list of token ids, ``{"prompt_token_ids": [...]}``,
+                ``{"prompt": "..."}``, or a list of these.
+            sampling_params: for all prompts, or one per prompt; None for the model's defaults.
+            use_tqdm: show a progress bar.
+
+        Returns:
+            One RequestOutput per prompt, in order.
+
+        Raises:
+            InvalidRequestError: a prompt or a parameter is wrong; nothing has been started.
+        """
+        prompt_list = _as_list(prompts)
+        encoded = [self._encode(prompt) for prompt in prompt_list]
+        return self._run(encoded, self._params_list(sampling_params, len(encoded)), use_tqdm)
+
+    def chat(
+        self,
+        messages: Sequence[Message] | Sequence[Sequence[Message]],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: bool = True,
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> list[RequestOutput]:
+        """Answer one conversation, or each of a list of them, through the chat template."""
+        conversations: list[Any] = list(messages)
+        if conversations and isinstance(conversations[0], Mapping):
+            conversations = [conversations]
+        encoded: list[tuple[str | None, list[int]]] = [
+            (
+                None,
+                self._generator.chat_prompt(
+                    conversation,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=continue_final_message,
+                    chat_template_kwargs=chat_template_kwargs,
+                ),
+            )
+            for conversation in conversations
+        ]
+        return self._run(encoded, self._params_list(sampling_params, len(encoded)), use_tqdm)
+
+    def stream(
+        self,
+        prompt: Prompt | Sequence[Message],
+        sampling_params: SamplingParams | None = None,
+        **chat_options: Any,
+    ) -> Iterator[OutputDelta]:
+        """Yield the deltas of one prompt, or of one conversation (a list of messages).
+
+        Closing the iterator stops the generation.
+        """
+        if not isinstance(prompt, str | Mapping) and prompt and isinstance(prompt[0], Mapping):
+            token_ids = self._generator.chat_prompt(list(prompt), **chat_options)  # type: ignore[arg-type]
+        else:
+            token_ids = self._encode(prompt)[1]  # type: ignore[arg-type]
+        params = sampling_params or self.get_default_sampling_params()
+        prepared = self._generator.prepare(token_ids, params, request_id=self._next_id())
+        return (delta for delta in self._generator.stream(prepared) if delta is not None)
+
+    def _run(
+        self,
+        encoded: list[tuple[str | None, list[int]]],
+        params_list: list[SamplingParams],
+        use_tqdm: bool,
+    ) -> list[RequestOutput]:
+        prepared = [
+            self._generator.prepare(token_ids, params, request_id=self._next_id(), prompt=text)
+            for (text, token_ids), params in zip(encoded, params_list, strict=True)
+        ]
+        outputs: Iterable[tuple[int, RequestOutput]] = self._generator.generate_all(prepared)
+        if use_tqdm:
+            from tqdm import tqdm
+
+            outputs = tqdm(outputs, total=len(prepared), desc="Processed prompts", unit="prompt")
+        by_index = dict(outputs)
+        return [by_index[i] for i in range(len(prepared))]
+
+    def _next_id(self) -> str:
+        self._num_requests += 1
+        return str(self._num_requests - 1)
+
+    def _encode(self, prompt: Prompt) -> tuple[str | None, list[int]]:
+        if isinstance(prompt, str):
+            return prompt, self._generator.encode(prompt)
+        if not isinstance(prompt, Mapping):
+            return None, [int(token_id) for token_id in prompt]
+        if "prompt_token_ids" in prompt:
+            text = prompt.get("prompt")
+            return text, [int(token_id) for token_id in prompt["prompt_token_ids"]]
+        if isinstance(prompt.get("prompt"), str):
+            return self._encode(prompt["prompt"])
+        raise InvalidRequestError(
+            f"A prompt is a string, a list of token ids, or a dict with 'prompt' or "
+            f"'prompt_token_ids'; got keys {sorted(prompt)}.",
+            param="prompts",
+        )
+
+    def _params_list(
+        self, given: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
+    ) -> list[SamplingParams]:
+        if given is None:
+            given = self.get_default_sampling_params()
+        if isinstance(given, SamplingParams):
+            return [given] * num_prompts
+        if len(given) != num_prompts:
+            raise InvalidRequestError(
+                f"There are {num_prompts} prompts but {len(given)} sampling_params; give one for "
+                "all, or one each.",
+                param="sampling_params",
+            )
+        return list(given)
+
+    # --- everything else -------------------------------------------------------------------
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """Return the model's own defaults, from generation_config.json."""
+        return SamplingParams(**self._generator.default_sampling)
+
+    def get_tokenizer(self) -> "Tokenizer":
+        """Return the tokenizer."""
+        return self._generator.tokenizer
+
+    def apply_chat_template(self, messages: Sequence[Message], **options: Any) -> str:
+        """Render a conversation to the text that is tokenized."""
+        return self._generator.render_chat(list(messages), **options)
+
+    def encode_once(self, rendered: str) -> list[int]:
+        """Tokenize a rendered chat prompt: special tokens as written, exactly one BOS."""
+        return self._generator.encode_rendered(rendered)
+
+    @property
+    def max_model_len(self) -> int:
+        """The longest sequence, in tokens."""
+        return self._generator.max_model_len
+
+    def stats(self) -> Any:
+        """Return an `EngineStats` snapshot."""
+        return self._client.stats()
+
+    def close(self) -> None:
+        """Stop the engine and release its memory; running requests fail. Idempotent."""
+        if (client := self.__dict__.pop("_client", None)) is not None:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
+    """Sort keyword settings into a configuration tree, checked like config.yaml.
+
+    Raises:
+        ConfigError: unknown or malformed; names the setting.
+    """
+    import msgspec
+
+    model_settings: dict[str, Any] = {"model": str(model)}
+    # Nothing is refused for lack of room: the caller waits for its own requests.
+    engine_settings: dict[str, Any] = {"max_waiting_requests": 2**31, "queue_timeout_s": None}
+    for given, value in settings.items():
+        name = ALIASES.get(given, given)
+        if name == "tensor_parallel_size":
+            if value != 1:
+                raise ConfigError(f"tensor_parallel_size must be 1 (one device), got {value!r}.")
+        elif name in ModelConfig.__struct_fields__:
+            model_settings[name] = value
+        elif name in EngineConfig.__struct_fields__:
+            engine_settings[name] = None if name == "num_kv_blocks" and value == -1 else value
+        else:
+            known = sorted({*ModelConfig.__struct_fields__, *EngineConfig.__struct_fields__})
+            raise ConfigError(f"Unknown setting {given!r}; the settings are {', '.join(known)}.")
+    try:
+        return msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{error}") from error
+
+
+def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str | Mapping):
+        return [prompts]
+    items: list[Any] = list(prompts)
+    if items and all(isinstance(item, int) for item in items):
+        return [items]
+    return items
