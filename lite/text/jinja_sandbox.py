@@ -4,7 +4,7 @@ Filters, functions and options are those of transformers' chat templates.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sized
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -14,42 +14,52 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
-# SAFETY: a template, or a conversation made for it, must not hold a worker thread or its memory.
+# SAFETY: a conversation must not make a template hold a worker thread or its memory for long.
+# The template itself is the operator's: these limits do not make it safe to take one from a caller.
 MAX_LOOP_STEPS = 10_000_000
-MAX_RENDERED_CHARS = 16 * 2**20
-MAX_REPEATED_ITEMS = 2**20
+MAX_CHARS = 16 * 2**20
 _BUDGET = "<loop steps>"  # not an identifier: out of a template's reach
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja without access to Python's internals, and with bounded loops and output."""
+    """Jinja without access to Python's internals, and with bounded loops, strings and output."""
 
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**"})
 
     def __init__(self) -> None:
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[loopcontrols, _GenerationTag],
+            finalize=_bounded,
         )
         self.filters["tojson"] = _to_json
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = _strftime_now
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        """Parse as Jinja does, then make every loop body count its steps."""
+        """Parse as Jinja does, then route loops and `~` through the methods below."""
         tree = super()._parse(source, name, filename)
         for loop in tree.find_all(nodes.For):
-            step = nodes.EnvironmentAttribute("count_loop_step")
-            call = nodes.Call(step, [nodes.ContextReference()], [], None, None)
-            loop.body.insert(0, nodes.ExprStmt(call, lineno=loop.lineno))
-        return tree
+            loop.iter = _call("count_steps", [nodes.ContextReference(), loop.iter], loop.lineno)
+        replaced: nodes.Template = _ReplaceConcat().visit(tree)
+        return replaced
 
-    def count_loop_step(self, context: Context) -> None:
-        """Take one step from the render's budget."""
+    def count_steps(self, context: Context, items: Any) -> Any:
+        """Return a loop's items after taking their number from the render's budget."""
+        if isinstance(items, Iterator):
+            items = list(items)
         budget: list[int] = context[_BUDGET]
-        budget[0] -= 1
+        budget[0] -= len(items) if isinstance(items, Sized) else 0
         if budget[0] < 0:
             raise SecurityError(f"the template's loops exceed {MAX_LOOP_STEPS} steps")
+        return items
+
+    def concatenate(self, *parts: Any) -> str:
+        """Do what the operator `~` does."""
+        return str(_bounded("".join(map(str, parts))))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse repetitions and powers that would fill the memory."""
@@ -58,11 +68,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         if operator == "*":
             for items, count in ((left, right), (right, left)):
                 repeats = isinstance(items, str | list | tuple) and isinstance(count, int)
-                if repeats and len(items) * count > MAX_REPEATED_ITEMS:
+                if repeats and len(items) * count > MAX_CHARS:
                     raise SecurityError(
-                        f"the template repeats a value to more than {MAX_REPEATED_ITEMS} items"
+                        f"the template builds a value of more than {MAX_CHARS} characters"
                     )
-        return super().call_binop(context, operator, left, right)
+        return _bounded(super().call_binop(context, operator, left, right))
 
 
 def render(template: Template, variables: Mapping[str, Any]) -> str:
@@ -71,10 +81,29 @@ def render(template: Template, variables: Mapping[str, Any]) -> str:
     num_chars = 0
     for part in template.generate({**variables, _BUDGET: [MAX_LOOP_STEPS]}):
         num_chars += len(part)
-        if num_chars > MAX_RENDERED_CHARS:
-            raise SecurityError(f"the rendered prompt exceeds {MAX_RENDERED_CHARS} characters")
+        if num_chars > MAX_CHARS:
+            raise SecurityError(f"the rendered prompt exceeds {MAX_CHARS} characters")
         parts.append(part)
     return "".join(parts)
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value that is output or combined, unless it has grown too long."""
+    if isinstance(value, str | list | tuple) and len(value) > MAX_CHARS:
+        raise SecurityError(f"the template builds a value of more than {MAX_CHARS} characters")
+    return value
+
+
+def _call(method: str, arguments: list[nodes.Expr], lineno: int) -> nodes.Call:
+    """Return the syntax tree of a call to one of the environment's methods."""
+    function = nodes.EnvironmentAttribute(method, lineno=lineno)
+    return nodes.Call(function, arguments, [], None, None, lineno=lineno)
+
+
+class _ReplaceConcat(NodeTransformer):
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
+        parts = [self.visit(part) for part in node.nodes]
+        return _call("concatenate", parts, node.lineno)
 
 
 class _GenerationTag(Extension):
