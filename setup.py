@@ -25,9 +25,14 @@ EXTENSIONS = [
         ".".join(path.with_suffix("").parts),
         [str(path)],
         extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3"],
-        language="c++",
     )
     for path in sorted(Path("lite/scheduling").glob("*.pyx"))
 ]
 
-setup(ext_modules=cythonize(EXTENSIONS, compiler_directives=DIRECTIVES, force=DEBUG))
+setup(
+    ext_modules=cythonize(
+        EXTENSIONS, compiler_directives=DIRECTIVES, build_dir="build/cython", force=True
+    ),
+    # Both kinds of build leave the same file names, so age cannot tell which one is there.
+    options={"build_ext": {"force": True, "parallel": os.cpu_count()}},
+)

@@ -1,0 +1,42 @@
+# Tasks of a developer; `make setup` comes first.
+
+VENV ?= .venv
+PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,python3)
+
+.PHONY: setup build test test-debug test-slow lint types floors bench clean
+
+setup:  ## a virtual environment with everything in it
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -e '.[dev]'
+
+build:  ## compile the Cython modules where they stand
+	$(PYTHON) setup.py --quiet build_ext --inplace
+
+test:
+	$(PYTHON) -m pytest -m "not slow and not gpu"
+
+test-debug:  ## unit and fuzz tests with Cython's checks on, then the ordinary build again
+	LITE_CYTHON_DEBUG=1 $(PYTHON) setup.py --quiet build_ext --inplace
+	$(PYTHON) -m pytest -m "not slow and not gpu" tests/unit tests/fuzz; \
+	status=$$?; $(PYTHON) setup.py --quiet build_ext --inplace && exit $$status
+
+test-slow:
+	$(PYTHON) -m pytest -m slow
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types:
+	$(PYTHON) -m mypy
+
+floors:  ## who may import whom
+	$(dir $(shell command -v $(PYTHON)))lint-imports --no-logo
+
+bench:
+	$(PYTHON) -m benchmarks.scheduler
+	$(PYTHON) -m benchmarks.kernels
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -f lite/scheduling/*.c lite/scheduling/*.so
