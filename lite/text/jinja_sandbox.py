@@ -20,6 +20,7 @@ from jinja2.visitor import NodeTransformer
 # The template itself is the operator's: these limits do not make it safe to take one from a caller.
 MAX_LOOP_STEPS = 10_000_000
 MAX_CHARS = 16 * 2**20
+_TOO_LONG = f"the template builds a value of more than {MAX_CHARS} characters"
 _BUDGET = "<loop steps>"  # not an identifier: out of a template's reach
 
 
@@ -69,9 +70,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             for items, count in ((left, right), (right, left)):
                 repeats = isinstance(items, str | list | tuple) and isinstance(count, int)
                 if repeats and len(items) * count > MAX_CHARS:
-                    raise SecurityError(
-                        f"the template builds a value of more than {MAX_CHARS} characters"
-                    )
+                    raise SecurityError(_TOO_LONG)
         return _bounded(super().call_binop(context, operator, left, right))
 
 
@@ -90,18 +89,18 @@ def render(template: Template, variables: Mapping[str, Any]) -> str:
 def _bounded(value: Any) -> Any:
     """Return a value that is output or combined, unless it has grown too long."""
     if isinstance(value, str | list | tuple) and len(value) > MAX_CHARS:
-        raise SecurityError(f"the template builds a value of more than {MAX_CHARS} characters")
+        raise SecurityError(_TOO_LONG)
     return value
 
 
-def _call(method: str, arguments: list[nodes.Expr], lineno: int) -> nodes.Call:
+def _call(method: str, arguments: list[Any], lineno: int) -> nodes.Call:
     """Return the syntax tree of a call to one of the environment's methods."""
     function = nodes.EnvironmentAttribute(method, lineno=lineno)
     return nodes.Call(function, arguments, [], None, None, lineno=lineno)
 
 
 class _ReplaceConcat(NodeTransformer):
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Call:  # noqa: N802 (Jinja's name)
         parts = [self.visit(part) for part in node.nodes]
         return _call("concatenate", parts, node.lineno)
 
