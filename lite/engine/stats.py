@@ -29,6 +29,8 @@ class RequestRecord:
     decode_s: float | None = None
     ttft_s: float | None = None
     num_preemptions: int = 0
+    # Most output tokens of any output of the request; given with the last one to end.
+    most_output_tokens: int | None = None
 
 
 class EngineObserver(Protocol):
@@ -81,3 +83,17 @@ class NullObserver:
 
     def on_request_finished(self, record: RequestRecord) -> None:
         """Do nothing."""
+
+
+def kv_cache_usage(stats: EngineStats) -> float:
+    """Return the share of KV blocks in use, 0 to 1."""
+    if not stats.num_blocks:
+        return 0.0
+    return 1.0 - stats.num_free_blocks / stats.num_blocks
+
+
+def prefix_cache_hit_rate(stats: EngineStats) -> float:
+    """Return the share of looked-up prompt tokens that the prefix cache had, 0 to 1."""
+    if not stats.prefix_cache_queries:
+        return 0.0
+    return stats.prefix_cache_hits / stats.prefix_cache_queries
