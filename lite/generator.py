@@ -219,16 +219,20 @@ class Generator:
         Deltas may be empty while text is held back. None comes whenever `heartbeat_s` seconds
         pass without a message.
         """
+        for deltas in self.stream_batches(prepared, heartbeat_s=heartbeat_s):
+            if not deltas:
+                yield None
+            yield from deltas
+
+    def stream_batches(
+        self, prepared: PreparedRequest, *, heartbeat_s: float | None = None
+    ) -> Iterator[list[OutputDelta]]:
+        """As `stream`, but yield all deltas that are ready at once; [] as the heartbeat."""
         assembly = _Assembly(self, prepared)
         with self._client.submit(prepared.request) as stream:
             while assembly.unfinished:
-                messages = stream.poll(heartbeat_s)
-                if not messages:
-                    yield None
-                for message in messages:
-                    delta = assembly.add(stream, message)
-                    if delta is not None:
-                        yield delta
+                added = (assembly.add(stream, one) for one in stream.poll(heartbeat_s))
+                yield [delta for delta in added if delta is not None]
 
     def generate_all(
         self, prepared: Sequence[PreparedRequest]
