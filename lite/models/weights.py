@@ -194,7 +194,8 @@ class _Loader:
     def linear(self, names: list[str], *, bias: bool) -> Linear:
         weights = [self.tensors[f"{name}.weight"] for name in names]
         biases = [self.bias(name, bias) for name in names]
-        return self.count(self.kernels.pack_linear(weights, biases))
+        packed: Linear = self.count(self.kernels.pack_linear(weights, biases))
+        return packed
 
     def bias(self, name: str, present: bool) -> Array | None:
         return self.tensors[f"{name}.bias"] if present else None

@@ -1,0 +1,115 @@
+"""Write tests/parity/goldens from Hugging Face; the one script that imports torch.
+
+Run from the project's root, in an environment of its own with torch 2.13.0, transformers and
+safetensors: `python -m tools.make_goldens [case ...]`. Weights are not stored: they come again
+from the seed, which is the first that gives greedy text without near ties.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from tests.checkpoints import checksum, make_checkpoint
+from tests.parity.cases import CASES, NUM_STEPS, Case
+
+GOLDENS = Path(__file__).parent.parent / "tests" / "parity" / "goldens"
+# Between the best two logits, relative to the largest: twenty times the tolerance of the test.
+MIN_MARGIN = 2e-3
+MIN_DISTINCT = 20
+GAIN = 1.5
+PROMPT_ROWS = (0, 7, -1)
+STORED_STEPS = (*range(0, NUM_STEPS, 4), NUM_STEPS - 1)
+
+
+def main() -> None:
+    """Make the goldens of the cases named on the command line, or of all."""
+    GOLDENS.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or CASES:
+        golden = make_golden(CASES[name])
+        np.savez_compressed(GOLDENS / f"{name}.npz", **golden)
+        error = np.abs(bfloat16_to_float(golden["bfloat16_logits"]) - golden["logits"]).max()
+        print(f"{name}: seed {golden['seed']}, HF bfloat16 max error {error:.4f}")
+
+
+def make_golden(case: Case) -> dict[str, np.ndarray]:
+    """Return the arrays of one golden; tries seeds until greedy decoding is clear-cut."""
+    for seed in range(300):
+        with tempfile.TemporaryDirectory() as directory:
+            path = make_checkpoint(
+                directory, case.architecture, seed=seed, gain=GAIN, tokenizer=False, **case.config
+            )
+            config = json.loads((path / "config.json").read_text())
+            prompt = np.random.RandomState(seed).randint(
+                0, config["vocab_size"], case.num_prompt_tokens
+            )
+            prompt_logits, step_logits, token_ids = run(path, torch.float32, prompt)
+            best = np.sort(step_logits, axis=1)
+            margins = (best[:, -1] - best[:, -2]) / np.abs(step_logits).max()
+            if margins.min() < MIN_MARGIN or len(set(token_ids.tolist())) < MIN_DISTINCT:
+                continue
+            weights_checksum = checksum(path)
+            half = run(path, torch.bfloat16, prompt, forced=token_ids)
+        steps = list(STORED_STEPS)
+        return {
+            "config": np.array(json.dumps(config)),
+            "seed": np.array(seed),
+            "gain": np.array(GAIN),
+            "checksum": np.array(weights_checksum, np.uint32),
+            "prompt": prompt.astype(np.int32),
+            "token_ids": token_ids.astype(np.int32),
+            "prompt_rows": np.arange(case.num_prompt_tokens)[list(PROMPT_ROWS)].astype(np.int32),
+            "steps": np.array(steps, np.int32),
+            "logits": np.concatenate([prompt_logits, step_logits[steps]]),
+            "bfloat16_logits": float_to_bfloat16(np.concatenate([half[0], half[1][steps]])),
+            "versions": np.array(
+                f"torch {torch.__version__} transformers {transformers.__version__}"
+            ),
+        }
+    raise SystemExit("no seed gives clear-cut greedy decoding; change the gain")
+
+
+def run(
+    path: Path, dtype: torch.dtype, prompt: np.ndarray, forced: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prefill, then decode token by token with a cache, as `generate` does.
+
+    Returns float32 logits of PROMPT_ROWS and of each step, and the ids: greedy, or `forced`.
+    """
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, attn_implementation="eager"
+    ).eval()
+    token_ids, step_logits = [], []
+    with torch.no_grad():
+        output = model(torch.tensor(prompt)[None], use_cache=True)
+        prompt_logits = output.logits[0, list(PROMPT_ROWS)].float().numpy()
+        for step in range(NUM_STEPS):
+            logits = output.logits[0, -1].float().numpy()
+            step_logits.append(logits)
+            token_ids.append(int(logits.argmax() if forced is None else forced[step]))
+            output = model(
+                torch.tensor([[token_ids[-1]]]),
+                past_key_values=output.past_key_values,
+                use_cache=True,
+            )
+    return prompt_logits, np.stack(step_logits), np.array(token_ids)
+
+
+def float_to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """Return the upper halves; the values are bfloat16 already."""
+    return (values.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def bfloat16_to_float(bits: np.ndarray) -> np.ndarray:
+    """Return float32 values of bit patterns."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    main()
