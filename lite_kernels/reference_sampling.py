@@ -16,7 +16,7 @@ Int64Array = npt.NDArray[np.int64]
 # The most likely token weighs 2**44: 2**19 tokens cannot overflow an int64.
 WEIGHT_ONE = 2.0**44
 # Temperatures below this are greedy, as in vLLM.
-GREEDY_TEMPERATURE = 1e-5
+GREEDY_TEMPERATURE = np.float32(1e-5)
 NO_TOKEN = -1
 
 # exp(x) = 2**n * exp(r), |r| <= ln(2)/2: the Cephes expf reduction and polynomial, with every

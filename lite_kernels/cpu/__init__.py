@@ -13,6 +13,12 @@ from lite_kernels.cpu.linear import Linears
 from lite_kernels.cpu.pack import PackedLinear
 from lite_kernels.cpu.program import Program, Recorder
 from lite_kernels.cpu.rope import append_qk_norm_rope_store
+from lite_kernels.cpu.sampling import (
+    SamplingScratch,
+    append_edit_logits,
+    append_logprobs,
+    append_sample,
+)
 from lite_kernels.cpu.team import Team
 from lite_kernels.cpu.topology import available_cores
 from lite_kernels.interface import Array
@@ -41,6 +47,7 @@ class CpuKernels:
         self._recorder = Recorder(self._team)
         self._act = np.dtype(np.float32 if dtype == "float32" else np.uint16)
         self._attention_scratch: dict[tuple[int, int, int], AttentionScratch] = {}
+        self._sampling_scratch: SamplingScratch | None = None
 
     # --- load time -------------------------------------------------------------------------
 
@@ -173,6 +180,64 @@ class CpuKernels:
                 out,
                 scratch,
             )
+
+    # --- sampling, always at once ----------------------------------------------------------
+
+    def sample(
+        self,
+        logits: Array,
+        temperature: Array,
+        top_k: Array,
+        top_p: Array,
+        min_p: Array,
+        seeds: Array,
+        counters: Array,
+        token_ids: Array,
+    ) -> None:
+        options = (temperature, top_k, top_p, min_p, seeds, counters, token_ids)
+        with self._recorder.at_once() as program:
+            append_sample(program, logits, *options, scratch=self._sampling_memory(logits))
+
+    def edit_logits(
+        self,
+        logits: Array,
+        edit_start_loc: Array,
+        edit_ids: Array,
+        edit_counts: Array,
+        edit_in_prompt: Array,
+        edit_bias: Array,
+        repetition: Array,
+        presence: Array,
+        frequency: Array,
+    ) -> None:
+        edits = (edit_start_loc, edit_ids, edit_counts, edit_in_prompt, edit_bias)
+        with self._recorder.at_once() as program:
+            append_edit_logits(program, logits, *edits, repetition, presence, frequency)
+
+    def keep_only(self, logits: Array, row: int, allowed_ids: Array) -> None:
+        kept = logits[row, allowed_ids]
+        logits[row] = -np.inf
+        logits[row, allowed_ids] = kept
+
+    def logprobs(
+        self,
+        logits: Array,
+        token_ids: Array,
+        num_top: int,
+        out_ids: Array,
+        out_logprobs: Array,
+        out_ranks: Array,
+    ) -> None:
+        outputs = (out_ids, out_logprobs, out_ranks)
+        scratch = self._sampling_memory(logits)
+        with self._recorder.at_once() as program:
+            append_logprobs(program, logits, token_ids, num_top, *outputs, scratch=scratch)
+
+    def _sampling_memory(self, logits: Array) -> SamplingScratch:
+        vocab_size = logits.shape[1]
+        if self._sampling_scratch is None or self._sampling_scratch.vocab_size < vocab_size:
+            self._sampling_scratch = SamplingScratch(self.num_threads, vocab_size)
+        return self._sampling_scratch
 
     # --- programs --------------------------------------------------------------------------
 
