@@ -42,5 +42,7 @@ cdef class Batch:
     cdef int64_t[::1] row_table_ids
     cdef int32_t[::1] row_num_blocks
 
-    cdef int begin(self, object scheduler) except -1
+    cdef int begin(
+        self, scheduler, int32_t num_seqs, int32_t num_tokens, int32_t num_blocks
+    ) except -1
     cdef int append(self, Sequence seq, int32_t num_scheduled_tokens, int32_t block_size) except -1

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lite.scheduling.sequence import checked_int
+
 
 cdef class Batch:
     """What one step computes: S = `num_seqs` sequences, T = `num_tokens` tokens, R samples.
@@ -18,24 +20,17 @@ cdef class Batch:
 
     The arrays have full capacity; only the leading part named here is valid. A row of
     `block_tables` is appended to as long as it belongs to the same table.
+
+    Raises:
+        ValueError: a size below 1.
     """
 
-    def __init__(
-        self, *, int32_t max_num_seqs, int32_t max_num_batched_tokens, int32_t max_blocks_per_seq
-    ):
-        """Allocate the arrays.
-
-        Raises:
-            ValueError: a size below 1.
-        """
-        if max_num_seqs < 1 or max_num_batched_tokens < 1 or max_blocks_per_seq < 1:
-            raise ValueError(
-                "max_num_seqs, max_num_batched_tokens and max_blocks_per_seq must be at least 1, "
-                f"got {max_num_seqs}, {max_num_batched_tokens} and {max_blocks_per_seq}"
-            )
-        self.max_num_seqs = max_num_seqs
-        self.max_num_batched_tokens = max_num_batched_tokens
-        self.max_blocks_per_seq = max_blocks_per_seq
+    def __cinit__(self, *, max_num_seqs, max_num_batched_tokens, max_blocks_per_seq):
+        self.max_num_seqs = checked_int("max_num_seqs", max_num_seqs, 1)
+        self.max_num_batched_tokens = checked_int(
+            "max_num_batched_tokens", max_num_batched_tokens, 1
+        )
+        self.max_blocks_per_seq = checked_int("max_blocks_per_seq", max_blocks_per_seq, 1)
         self.token_ids = self._token_ids = np.zeros(max_num_batched_tokens, dtype=np.int32)
         self.positions = self._positions = np.zeros(max_num_batched_tokens, dtype=np.int32)
         self.slot_mapping = self._slot_mapping = np.zeros(max_num_batched_tokens, dtype=np.int32)
@@ -54,8 +49,23 @@ cdef class Batch:
         self.row_table_ids = np.zeros(max_num_seqs, dtype=np.int64)
         self.row_num_blocks = np.zeros(max_num_seqs, dtype=np.int32)
 
-    cdef int begin(self, object scheduler) except -1:
-        """Empty the batch; forget the tables of another scheduler, whose ids mean nothing here."""
+    cdef int begin(
+        self, scheduler, int32_t num_seqs, int32_t num_tokens, int32_t num_blocks
+    ) except -1:
+        """Empty the batch, which must be able to hold this much.
+
+        The tables of another scheduler are forgotten: their ids mean nothing here.
+        """
+        if (
+            self.max_num_seqs < num_seqs
+            or self.max_num_batched_tokens < num_tokens
+            or self.max_blocks_per_seq < num_blocks
+        ):
+            raise ValueError(
+                f"the batch holds {self.max_num_seqs} sequences, {self.max_num_batched_tokens} "
+                f"tokens and {self.max_blocks_per_seq} blocks each; this scheduler needs "
+                f"{num_seqs}, {num_tokens} and {num_blocks}"
+            )
         self.num_seqs = self.num_tokens = self.num_sampled = 0
         self.sequences.clear()
         if self.filled_by is not scheduler:

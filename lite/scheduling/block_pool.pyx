@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lite.scheduling.sequence import checked_int
+
 
 cdef class BlockPool:
     """Reference counts of `num_blocks` blocks and a doubly linked list of the free ones.
@@ -9,13 +11,13 @@ cdef class BlockPool:
     Blocks are taken from the list's front. A block given back with `keep` goes to the end, so
     that its contents stay findable as long as possible; others go to the front. Every
     operation is O(1).
+
+    Raises:
+        ValueError: num_blocks is not at least 1.
     """
 
-    def __init__(self, int32_t num_blocks):
-        if not 1 <= num_blocks < 2**31 - 1:
-            raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
-        self.num_blocks = num_blocks
-        self.num_free = num_blocks
+    def __cinit__(self, num_blocks):
+        self.num_blocks = self.num_free = checked_int("num_blocks", num_blocks, 1, 2**31 - 2)
         self.ref_counts = np.zeros(num_blocks, dtype=np.int32)
         self.next_free = np.arange(1, num_blocks + 2, dtype=np.int32)
         self.next_free[num_blocks] = 0

@@ -4,6 +4,8 @@ from libc.string cimport memcmp, memcpy
 
 import numpy as np
 
+from lite.scheduling.sequence import checked_int
+
 cdef extern from *:
     """
     #include <stdint.h>
@@ -58,21 +60,16 @@ cdef class PrefixCache:
         num_blocks: size of the pool whose blocks are cached.
         block_size: tokens in a block.
         hash_bits: how much of the hash is used; few bits force collisions.
+
+    Raises:
+        ValueError: a size below 1, or hash_bits outside [1, 64].
     """
 
-    def __init__(self, int32_t num_blocks, int32_t block_size, *, int hash_bits=64):
-        if num_blocks < 1 or block_size < 1:
-            raise ValueError(
-                f"num_blocks and block_size must be at least 1, got {num_blocks} and {block_size}"
-            )
-        if not 1 <= hash_bits <= 64:
-            raise ValueError(f"hash_bits must lie in [1, 64], got {hash_bits}")
-        self.num_blocks = num_blocks
-        self.block_size = block_size
-        self.hash_mask = <uint64_t>0xFFFFFFFFFFFFFFFF >> (64 - hash_bits)
-        cdef int64_t table_size = 2
-        while table_size < 2 * <int64_t>num_blocks:
-            table_size *= 2
+    def __cinit__(self, num_blocks, block_size, *, hash_bits=64):
+        self.num_blocks = checked_int("num_blocks", num_blocks, 1)
+        self.block_size = checked_int("block_size", block_size, 1)
+        self.hash_mask = 2 ** int(checked_int("hash_bits", hash_bits, 1, 64)) - 1
+        table_size = 1 << (2 * int(self.num_blocks) - 1).bit_length()
         self.table_mask = table_size - 1
         self.table = np.full(table_size, -1, dtype=np.int32)
         self.hashes = np.zeros(num_blocks, dtype=np.uint64)

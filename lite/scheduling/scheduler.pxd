@@ -1,10 +1,9 @@
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 cimport cython
 
 from lite.scheduling.batch cimport Batch
-from lite.scheduling.block_pool cimport BlockPool
-from lite.scheduling.prefix_cache cimport PrefixCache
-from lite.scheduling.sequence cimport FinishReason, Sequence
+from lite.scheduling.block_tables cimport BlockTables
+from lite.scheduling.sequence cimport Sequence
 
 
 @cython.final
@@ -23,31 +22,24 @@ cdef class Scheduler:
     cdef readonly int64_t prefix_cache_queries
     cdef readonly int64_t prefix_cache_hits
 
-    cdef BlockPool _pool
-    cdef PrefixCache _cache
+    cdef BlockTables _tables
     cdef dict _sequences
     cdef object _waiting
     # In batch order; a sequence that left keeps its place until the next schedule().
     cdef list _running
     cdef list _finished
     cdef Batch _in_flight
-    cdef int64_t _last_table_id
+    cdef int64_t _num_admissions
     cdef object _no_events
 
     cdef Sequence _get(self, int64_t seq_id)
     cdef int32_t _make_room(self) except -1
     cdef int _preempt_cheapest(self) except -1
-    cdef int64_t _work_lost(self, Sequence seq) except -1
     cdef int _arrange(self, int32_t num_decodes) except -1
     cdef int32_t _admit(self, Batch batch, int32_t budget) except -1
-    cdef int32_t _find_prefix(self, Sequence seq) except -1
     cdef int32_t _num_reserved_blocks(self) except -1
     cdef int _start(self, Sequence seq, int32_t num_hits) except -1
-    cdef int _grow_table(self, Sequence seq) except -1
     cdef int _commit(self, Sequence seq, int32_t num_computed_tokens) except -1
-    cdef int _register_block(self, Sequence seq) except -1
-    cdef int _hash_blocks(self, Sequence seq, int32_t num_blocks) except -1
-    cdef int _free_blocks(self, Sequence seq) except -1
     cdef int _finish(self, Sequence seq) except -1
     cdef int _forget_finished(self) except -1
-    cdef int _check_batch(self, Batch batch) except -1
+    cdef int _check_in_flight(self, Batch batch) except -1

@@ -4,7 +4,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-from lite.scheduling.sequence cimport FINISHED, RUNNING, STOP, UNFINISHED, WAITING
+from lite.scheduling.sequence cimport FINISHED, RUNNING, STOP, UNFINISHED, WAITING, FinishReason
+
+from lite.scheduling.sequence import checked_int
 
 
 cdef class Scheduler:
@@ -30,42 +32,38 @@ cdef class Scheduler:
         max_model_len: prompt and output of one sequence.
         enable_prefix_caching: share blocks of equal prefixes.
         hash_bits: how much of the prefix cache's hashes is used; for tests.
+
+    Raises:
+        ValueError: a limit below 1, or more slots than 32-bit slot numbers can tell apart.
     """
 
-    def __init__(
+    def __cinit__(
         self,
         *,
-        int32_t num_blocks,
-        int32_t block_size,
-        int32_t max_num_seqs,
-        int32_t max_num_batched_tokens,
-        int32_t max_model_len,
+        num_blocks,
+        block_size,
+        max_num_seqs,
+        max_num_batched_tokens,
+        max_model_len,
         bint enable_prefix_caching=True,
         int hash_bits=64,
     ):
-        limits = {
-            "num_blocks": num_blocks,
-            "block_size": block_size,
-            "max_num_seqs": max_num_seqs,
-            "max_num_batched_tokens": max_num_batched_tokens,
-            "max_model_len": max_model_len,
-        }
-        for name, value in limits.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if limits["num_blocks"] * block_size >= 2**31:
+        self.num_blocks = checked_int("num_blocks", num_blocks, 1)
+        self.block_size = checked_int("block_size", block_size, 1)
+        self.max_num_seqs = checked_int("max_num_seqs", max_num_seqs, 1)
+        self.max_num_batched_tokens = checked_int(
+            "max_num_batched_tokens", max_num_batched_tokens, 1
+        )
+        self.max_model_len = checked_int("max_model_len", max_model_len, 1)
+        if int(self.num_blocks) * int(self.block_size) >= 2**31:
             raise ValueError(
                 f"{num_blocks} blocks of {block_size} tokens exceed 32-bit slot numbers; "
                 "use fewer blocks"
             )
-        self.num_blocks = num_blocks
-        self.block_size = block_size
-        self.max_num_seqs = max_num_seqs
-        self.max_num_batched_tokens = max_num_batched_tokens
-        self.max_model_len = max_model_len
         self.enable_prefix_caching = enable_prefix_caching
-        self._pool = BlockPool(num_blocks)
-        self._cache = PrefixCache(num_blocks, block_size, hash_bits=hash_bits)
+        self._tables = BlockTables(
+            self.num_blocks, self.block_size, enable_prefix_caching, hash_bits
+        )
         self._sequences = {}
         self._waiting = OrderedDict()
         self._running = []
@@ -77,11 +75,11 @@ cdef class Scheduler:
 
     def add(
         self,
-        int64_t seq_id,
+        seq_id,
         prompt,
         *,
-        int64_t max_tokens,
-        int64_t min_tokens=0,
+        max_tokens,
+        min_tokens=0,
         stop_token_ids=(),
         bytes salt not None=b"",
         bint read_prefix_cache=True,
@@ -139,7 +137,7 @@ cdef class Scheduler:
             del self._waiting[seq_id]
             self.num_waiting_tokens -= seq.num_tokens
         else:
-            self._free_blocks(seq)
+            self._tables.free(seq)
             self.num_running -= 1
         seq.state = FINISHED
         return True
@@ -157,16 +155,23 @@ cdef class Scheduler:
         """
         cdef int32_t budget = self.max_num_batched_tokens
         cdef int32_t num_decodes, i, num_scheduled_tokens
+        cdef int32_t max_blocks = (self.max_model_len - 1) // self.block_size + 1
         cdef Sequence seq
-        self._check_batch(batch)
+        if self._in_flight is not None:
+            raise RuntimeError("the last batch is in flight; call update() or cancel() first")
+        batch.begin(
+            self,
+            self.max_num_seqs,
+            self.max_num_batched_tokens,
+            min(max_blocks, self.num_blocks),
+        )
         self._forget_finished()
-        batch.begin(self)
 
         num_decodes = self._make_room()
         for i in range(num_decodes):
             seq = <Sequence>self._running[i]
             if seq.num_tokens > seq.num_blocks * self.block_size:
-                self._grow_table(seq)
+                self._tables.grow(seq)
             batch.append(seq, 1, self.block_size)
         budget -= num_decodes
         for i in range(num_decodes, self.num_running):
@@ -206,8 +211,7 @@ cdef class Scheduler:
         cdef Sequence seq
         cdef FinishReason reason
         cdef list events = None
-        if batch is not self._in_flight:
-            raise ValueError("this batch is not in flight; update() takes the last scheduled one")
+        self._check_in_flight(batch)
         if sampled_token_ids.shape[0] != batch.num_sampled:
             raise ValueError(
                 f"{batch.num_sampled} sequences sample, got {sampled_token_ids.shape[0]} tokens"
@@ -240,15 +244,14 @@ cdef class Scheduler:
         Raises:
             ValueError: not the batch in flight.
         """
-        if batch is not self._in_flight:
-            raise ValueError("this batch is not in flight; cancel() takes the last scheduled one")
+        self._check_in_flight(batch)
         self._in_flight = None
         batch.sequences.clear()
 
     def reset_prefix_cache(self):
         """Forget every cached block; what is running now is never shared."""
         cdef Sequence seq
-        self._cache.clear()
+        self._tables.cache.clear()
         for seq in self._running:
             seq.registers_blocks = False
 
@@ -260,11 +263,11 @@ cdef class Scheduler:
 
     @property
     def num_free_blocks(self):
-        return self._pool.num_free
+        return self._tables.pool.num_free
 
     @property
     def num_cached_blocks(self):
-        return len(self._cache)
+        return len(self._tables.cache)
 
     def waiting_ids(self):
         """Return the waiting sequences in the order in which they will be admitted."""
@@ -297,35 +300,21 @@ cdef class Scheduler:
     def check(self):
         """Prove the invariants; raise AssertionError when one is broken."""
         cdef Sequence seq
-        cdef int32_t k
-        self._pool.check()
-        self._cache.check()
-        ref_counts = [0] * self.num_blocks
-        num_running = 0
         for seq in self._running:
-            if seq.state != RUNNING:
-                assert seq.num_blocks == 0, f"sequence {seq.seq_id} left and kept its blocks"
-                continue
-            num_running += 1
-            assert self._sequences[seq.seq_id] is seq, f"sequence {seq.seq_id} is not known"
+            assert seq.state == RUNNING or seq.num_blocks == 0, "one that left kept its blocks"
+        running = [seq for seq in self._running if (<Sequence>seq).state == RUNNING]
+        self._tables.check(running)
+        assert len(running) == self.num_running, f"{len(running)} run, not {self.num_running}"
+        assert self.num_running <= min(self.max_num_seqs, self.max_num_batched_tokens)
+        for seq in running:
             assert seq.num_computed_tokens < seq.num_tokens < seq.max_num_tokens
-            assert seq.num_computed_tokens <= seq.num_blocks * self.block_size
-            for k in range(seq.num_blocks):
-                ref_counts[seq.block_table[k]] += 1
-            for k in range(seq.num_registered_blocks if seq.registers_blocks else 0):
-                parent = seq.block_table[k - 1] if k > 0 else -1
-                assert self._cache.parent_of(seq.block_table[k]) == parent
-        assert num_running == self.num_running, f"{num_running} run, {self.num_running} counted"
-        assert ref_counts == [self._pool.ref_count(block) for block in range(self.num_blocks)]
         for seq in self._waiting.values():
-            assert seq.state == WAITING and self._sequences[seq.seq_id] is seq
-            assert seq.num_blocks == 0 and seq.num_computed_tokens == 0
+            assert seq.state == WAITING
+            assert seq.num_blocks == 0
+            assert seq.num_computed_tokens == 0
         assert self.num_waiting_tokens == sum(seq.num_tokens for seq in self._waiting.values())
         live = [seq for seq in self._sequences.values() if (<Sequence>seq).state != FINISHED]
-        assert len(live) == num_running + len(self._waiting), "a sequence is lost"
-        for block in range(self.num_blocks):
-            if block in self._cache:
-                self._cache.parent_of(block)
+        assert sorted(seq.seq_id for seq in live) == sorted(self.running_ids() + list(self._waiting))
 
     # --- room ------------------------------------------------------------------------------
 
@@ -348,7 +337,7 @@ cdef class Scheduler:
                 else:
                     num_others += 1
                 num_needed += seq.num_tokens > seq.num_blocks * self.block_size
-            if num_needed <= self._pool.num_free:
+            if num_needed <= self._tables.pool.num_free:
                 break
             self._preempt_cheapest()
         if not in_order:
@@ -361,12 +350,12 @@ cdef class Scheduler:
         cdef int64_t lost, least = 0
         for seq in self._running:
             if seq.state == RUNNING:
-                lost = self._work_lost(seq)
+                lost = self._tables.work_lost(seq)
                 if victim is None or (lost, -seq.admission) < (least, -victim.admission):
                     victim = seq
                     least = lost
         assert self.num_running > 1, "a sequence that add() let in does not fit alone"
-        self._free_blocks(victim)
+        self._tables.free(victim)
         victim.state = WAITING
         victim.num_computed_tokens = 0
         victim.num_preemptions += 1
@@ -376,16 +365,6 @@ cdef class Scheduler:
         self._waiting.move_to_end(victim.seq_id, last=False)
         self.num_waiting_tokens += victim.num_tokens
         return 0
-
-    cdef int64_t _work_lost(self, Sequence seq) except -1:
-        """Count computed tokens in blocks that no other sequence keeps alive."""
-        cdef int32_t num_shared = 0
-        while (
-            num_shared < seq.num_blocks
-            and self._pool.ref_counts[seq.block_table[num_shared]] > 1
-        ):
-            num_shared += 1
-        return seq.num_computed_tokens - num_shared * self.block_size
 
     cdef int _arrange(self, int32_t num_decodes) except -1:
         """Put decodes first; whoever can keep its place does.
@@ -420,18 +399,16 @@ cdef class Scheduler:
     cdef int32_t _admit(self, Batch batch, int32_t budget) except -1:
         """Start waiting sequences while budget, places and blocks last."""
         cdef int32_t max_running = min(self.max_num_seqs, self.max_num_batched_tokens)
-        cdef int32_t num_reserved, num_hits, num_needed, num_scheduled_tokens, k
+        cdef int32_t num_reserved, num_hits, num_needed, num_scheduled_tokens
         cdef Sequence seq
         if budget == 0 or self.num_running == max_running or not self._waiting:
             return 0
         num_reserved = self._num_reserved_blocks()
         while budget > 0 and self.num_running < max_running and self._waiting:
             seq = next(iter(self._waiting.values()))
-            num_hits = self._find_prefix(seq)
-            num_needed = _ceil_div(seq.num_tokens, self.block_size) - num_hits
-            for k in range(num_hits):
-                num_needed += self._pool.ref_counts[seq.block_table[k]] == 0
-            if num_needed + num_reserved > self._pool.num_free:
+            num_hits = self._tables.find_prefix(seq)
+            num_needed = self._tables.num_blocks_to_start(seq, num_hits)
+            if num_needed + num_reserved > self._tables.pool.num_free:
                 break
             self._start(seq, num_hits)
             num_reserved += seq.num_blocks < seq.max_num_blocks
@@ -439,26 +416,6 @@ cdef class Scheduler:
             batch.append(seq, num_scheduled_tokens, self.block_size)
             budget -= num_scheduled_tokens
         return 0
-
-    cdef int32_t _find_prefix(self, Sequence seq) except -1:
-        """Write cached blocks into an unused table, at most up to the token before the last."""
-        cdef int32_t num_hits = 0
-        cdef int32_t block = -1
-        if not (self.enable_prefix_caching and seq.read_prefix_cache):
-            return 0
-        while num_hits < (seq.num_tokens - 1) // self.block_size:
-            self._hash_blocks(seq, num_hits + 1)
-            block = self._cache.lookup(
-                seq.block_hashes[num_hits],
-                block,
-                seq.salt,
-                &seq.tokens[num_hits * self.block_size],
-            )
-            if block < 0:
-                break
-            seq.block_table[num_hits] = block
-            num_hits += 1
-        return num_hits
 
     cdef int32_t _num_reserved_blocks(self) except -1:
         """Count running sequences that may still need a block."""
@@ -469,38 +426,23 @@ cdef class Scheduler:
         return num_reserved
 
     cdef int _start(self, Sequence seq, int32_t num_hits) except -1:
-        """Run the head of the queue: share the blocks found, allocate the other known ones."""
-        cdef int32_t k
-        for k in range(num_hits):
-            self._pool.retain(seq.block_table[k])
-        seq.num_blocks = seq.num_registered_blocks = num_hits
-        while seq.num_blocks * self.block_size < seq.num_tokens:
-            self._grow_table(seq)
-        self._last_table_id += 1
-        seq.table_id = seq.admission = self._last_table_id
-        seq.registers_blocks = self.enable_prefix_caching
-        seq.num_computed_tokens = num_hits * self.block_size
-        if seq.num_cached_tokens < 0:
-            seq.num_cached_tokens = seq.num_computed_tokens
-            if seq.registers_blocks and seq.read_prefix_cache:
-                self.prefix_cache_queries += seq.num_tokens
-                self.prefix_cache_hits += seq.num_computed_tokens
+        """Move the head of the queue to the running sequences."""
         del self._waiting[seq.seq_id]
         self.num_waiting_tokens -= seq.num_tokens
-        seq.state = RUNNING
+        self._tables.start(seq, num_hits)
         self._running.append(seq)
         self.num_running += 1
+        self._num_admissions += 1
+        seq.admission = self._num_admissions
+        seq.state = RUNNING
+        if seq.num_cached_tokens < 0:
+            seq.num_cached_tokens = seq.num_computed_tokens
+            if self.enable_prefix_caching and seq.read_prefix_cache:
+                self.prefix_cache_queries += seq.num_tokens
+                self.prefix_cache_hits += seq.num_computed_tokens
         return 0
 
-    # --- blocks ----------------------------------------------------------------------------
-
-    cdef int _grow_table(self, Sequence seq) except -1:
-        """Append one block, whose former content is forgotten."""
-        cdef int32_t block = self._pool.allocate()
-        self._cache.forget(block)
-        seq.block_table[seq.num_blocks] = block
-        seq.num_blocks += 1
-        return 0
+    # --- bookkeeping -----------------------------------------------------------------------
 
     cdef int _commit(self, Sequence seq, int32_t num_computed_tokens) except -1:
         """Record what a step computed and share the blocks that it filled."""
@@ -510,58 +452,11 @@ cdef class Scheduler:
             )
         seq.num_computed_tokens = num_computed_tokens
         seq.most_computed_tokens = max(seq.most_computed_tokens, num_computed_tokens)
-        if seq.registers_blocks:
-            while (seq.num_registered_blocks + 1) * self.block_size <= num_computed_tokens:
-                self._register_block(seq)
+        self._tables.register_full_blocks(seq)
         return 0
-
-    cdef int _register_block(self, Sequence seq) except -1:
-        """Make the next full block findable, or give it up for one with the same content."""
-        cdef int32_t k = seq.num_registered_blocks
-        cdef int32_t block = seq.block_table[k]
-        cdef int32_t parent = seq.block_table[k - 1] if k > 0 else -1
-        cdef const int32_t* tokens = &seq.tokens[k * self.block_size]
-        self._hash_blocks(seq, k + 1)
-        cdef int32_t known = self._cache.lookup(seq.block_hashes[k], parent, seq.salt, tokens)
-        if known < 0:
-            self._cache.register(block, seq.block_hashes[k], parent, seq.salt, tokens)
-        else:
-            self._pool.retain(known)
-            self._pool.release(block, False)
-            seq.block_table[k] = known
-            self._last_table_id += 1
-            seq.table_id = self._last_table_id
-        seq.num_registered_blocks = k + 1
-        return 0
-
-    cdef int _hash_blocks(self, Sequence seq, int32_t num_blocks) except -1:
-        """Extend the sequence's chain of hashes to its first `num_blocks` full blocks."""
-        cdef int32_t k
-        cdef uint64_t parent_hash
-        for k in range(seq.num_hashed_blocks, num_blocks):
-            parent_hash = (
-                seq.block_hashes[k - 1] if k > 0 else self._cache.root_hash(seq.salt)
-            )
-            seq.block_hashes[k] = self._cache.child_hash(
-                parent_hash, &seq.tokens[k * self.block_size]
-            )
-            seq.num_hashed_blocks = k + 1
-        return 0
-
-    cdef int _free_blocks(self, Sequence seq) except -1:
-        """Release the table from its end, so that a cached prefix outlives what follows it."""
-        cdef int32_t block
-        while seq.num_blocks > 0:
-            seq.num_blocks -= 1
-            block = seq.block_table[seq.num_blocks]
-            self._pool.release(block, self._cache.is_cached(block))
-        seq.num_registered_blocks = 0
-        return 0
-
-    # --- bookkeeping -----------------------------------------------------------------------
 
     cdef int _finish(self, Sequence seq) except -1:
-        self._free_blocks(seq)
+        self._tables.free(seq)
         seq.state = FINISHED
         self.num_running -= 1
         self._finished.append(seq)
@@ -581,22 +476,7 @@ cdef class Scheduler:
             raise KeyError(f"no sequence {seq_id}")
         return <Sequence>seq
 
-    cdef int _check_batch(self, Batch batch) except -1:
-        if self._in_flight is not None:
-            raise RuntimeError("the last batch is in flight; call update() or cancel() first")
-        max_blocks = min(self.num_blocks, _ceil_div(self.max_model_len, self.block_size))
-        if (
-            batch.max_num_seqs < self.max_num_seqs
-            or batch.max_num_batched_tokens < self.max_num_batched_tokens
-            or batch.max_blocks_per_seq < max_blocks
-        ):
-            raise ValueError(
-                f"the batch holds {batch.max_num_seqs} sequences, {batch.max_num_batched_tokens} "
-                f"tokens and {batch.max_blocks_per_seq} blocks each; this scheduler needs "
-                f"{self.max_num_seqs}, {self.max_num_batched_tokens} and {max_blocks}"
-            )
+    cdef int _check_in_flight(self, Batch batch) except -1:
+        if batch is not self._in_flight or batch.filled_by is not self:
+            raise ValueError("this is not the batch that the last schedule() filled")
         return 0
-
-
-cdef inline int32_t _ceil_div(int32_t numerator, int32_t denominator):
-    return (numerator + denominator - 1) // denominator

@@ -3,6 +3,8 @@ from collections.abc import Sequence as _Sequence
 import numpy as np
 import numpy.typing as npt
 
+def checked_int(name: str, value: int, low: int, high: int = ...) -> int: ...
+
 class Sequence:
     seq_id: int
     num_tokens: int

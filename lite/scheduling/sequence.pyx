@@ -1,10 +1,25 @@
 """Sequence: the token ids, the block table and the progress of one scheduled generation."""
 
+from operator import index
+
 import numpy as np
 
 _MAX_INT32 = 2**31 - 1
 # Room for this many output tokens is allocated at first; it doubles from there.
 _FIRST_OUTPUT_TOKENS = 256
+
+
+def checked_int(str name, value, low, high=_MAX_INT32):
+    """Return an integer that lies in [low, high].
+
+    Raises:
+        ValueError: it lies outside; names the limits.
+        TypeError: it is not an integer.
+    """
+    number = index(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must lie in [{low}, {high}], got {number}")
+    return number
 
 
 def _int32_array(str name, values):
@@ -26,45 +41,38 @@ cdef class Sequence:
 
     Positions up to `max_num_tokens` - 1 may be computed: the last token of a full output is
     sampled, never fed back.
+
+    Raises:
+        ValueError: an empty prompt, a negative token id, or a limit out of range.
+        TypeError: numbers that are not integers.
     """
 
-    def __init__(
+    def __cinit__(
         self,
-        int64_t seq_id,
+        seq_id,
         prompt,
         *,
-        int32_t block_size,
-        int64_t max_tokens,
-        int64_t min_tokens=0,
+        block_size,
+        max_tokens,
+        min_tokens=0,
         stop_token_ids=(),
         bytes salt not None=b"",
         bint read_prefix_cache=True,
     ):
-        """Start with the prompt known and nothing computed.
-
-        Raises:
-            ValueError: an empty prompt, a negative id, or limits that contradict each other.
-            TypeError: token ids that are not integers.
-        """
         prompt_array = _int32_array("prompt", prompt)
         num_prompt_tokens = len(prompt_array)
         if num_prompt_tokens == 0:
             raise ValueError("prompt must hold at least one token")
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
-        if not 0 <= min_tokens <= max_tokens:
-            raise ValueError(f"min_tokens must lie in [0, max_tokens={max_tokens}], got {min_tokens}")
-        if max_tokens > _MAX_INT32 - num_prompt_tokens:
-            raise ValueError(
-                f"prompt of {num_prompt_tokens} tokens + max_tokens {max_tokens} > {_MAX_INT32}"
-            )
-        self.seq_id = seq_id
+        max_tokens = checked_int("max_tokens", max_tokens, 1, _MAX_INT32 - num_prompt_tokens)
+        min_tokens = checked_int("min_tokens", min_tokens, 0, max_tokens)
+        block_size = checked_int("block_size", block_size, 1)
+        self.seq_id = checked_int("seq_id", seq_id, -(2**63), 2**63 - 1)
         self.state = WAITING
         self.num_tokens = self.num_prompt_tokens = num_prompt_tokens
         self.last_token = prompt_array[num_prompt_tokens - 1]
         self.min_num_tokens = num_prompt_tokens + min_tokens
         self.max_num_tokens = num_prompt_tokens + max_tokens
-        self.max_num_blocks = (self.max_num_tokens - 1 + block_size - 1) // block_size
+        self.max_num_blocks = (self.max_num_tokens - 2) // block_size + 1
         self.block_table = np.empty(self.max_num_blocks, dtype=np.int32)
         self.block_hashes = np.empty(self.max_num_blocks, dtype=np.uint64)
         self.salt = salt
