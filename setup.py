@@ -24,7 +24,7 @@ EXTENSIONS = [
     Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
-        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3"],
+        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3", "-g0"],
     )
     for path in sorted(Path("lite/scheduling").glob("*.pyx"))
 ]

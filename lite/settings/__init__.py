@@ -166,16 +166,24 @@ def _is_loopback(host: str) -> bool:
 
 
 def _has_keys(auth: AuthConfig, environ: Mapping[str, str]) -> bool:
-    if auth.api_keys or (auth.api_keys_env and environ.get(auth.api_keys_env, "").strip(", ")):
-        return True
-    if auth.api_keys_file is None:
+    """Whether any key is configured: one is enough to close every route but the probes."""
+    in_variable = environ.get(auth.api_keys_env, "").strip(", ") if auth.api_keys_env else ""
+    return bool(
+        auth.api_keys
+        or auth.admin_keys
+        or in_variable
+        or _has_lines("auth.api_keys_file", auth.api_keys_file)
+        or _has_lines("auth.admin_keys_file", auth.admin_keys_file)
+    )
+
+
+def _has_lines(setting: str, name: str | None) -> bool:
+    if name is None:
         return False
     try:
-        lines = Path(auth.api_keys_file).read_text(encoding="utf-8").splitlines()
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"auth.api_keys_file: {auth.api_keys_file} cannot be read: {error}."
-        ) from None
+        raise ConfigError(f"{setting}: {name} cannot be read: {error}.") from None
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,7 +30,7 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def load(text: str | None = None, environ: dict[str, str] | None = None, **flags: object) -> Loaded:
+def load(text: str | None = None, environ: dict[str, str] | None = None, **flags: Any) -> Loaded:
     """Load from a file's text, variables, and flags whose dots are spelled "__"."""
     if text is not None:
         Path("given.yaml").write_text(text, encoding="utf-8")
@@ -389,9 +390,8 @@ def test_a_loopback_address_needs_no_keys(host: str) -> None:
 def test_a_public_address_needs_keys_or_an_explicit_word(host: str) -> None:
     with pytest.raises(ConfigError, match="no API key is set"):
         check_public_bind(load(server__host=host).config, {})
-    with pytest.raises(ConfigError, match="no API key is set"):
-        check_public_bind(load(server__host=host, auth__admin_keys=["a"]).config, {})
-    check_public_bind(load(server__host=host, auth__api_keys=["k"]).config, {})
+    for setting in ("auth__api_keys", "auth__admin_keys"):
+        check_public_bind(load(**{"server__host": host, setting: ["k"]}).config, {})
     insecure = load(server__host=host, server__insecure_allow_public_no_auth=True)
     check_public_bind(insecure.config, {})
 
@@ -401,15 +401,16 @@ def test_keys_in_a_variable_or_a_file_count_only_if_there_are_any() -> None:
     check_public_bind(named, {"KEYS": "a,b"})
     with pytest.raises(ConfigError, match="no API key is set"):
         check_public_bind(named, {"KEYS": " , "})
-    Path("keys").write_text("# none yet\n\n")
-    in_file = load(server__host="0.0.0.0", auth__api_keys_file="keys").config
-    with pytest.raises(ConfigError, match="no API key is set"):
+    for setting in ("auth__api_keys_file", "auth__admin_keys_file"):
+        in_file = load(**{"server__host": "0.0.0.0", setting: "keys"}).config
+        Path("keys").write_text("# none yet\n\n")
+        with pytest.raises(ConfigError, match="no API key is set"):
+            check_public_bind(in_file, {})
+        Path("keys").write_text("sha256:00 bob\n")
         check_public_bind(in_file, {})
-    Path("keys").write_text("sha256:00 bob\n")
-    check_public_bind(in_file, {})
-    Path("keys").unlink()
-    with pytest.raises(ConfigError, match="cannot be read"):
-        check_public_bind(in_file, {})
+        Path("keys").unlink()
+        with pytest.raises(ConfigError, match="cannot be read"):
+            check_public_bind(in_file, {})
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

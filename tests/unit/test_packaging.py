@@ -1,0 +1,86 @@
+"""What the distribution holds, and documents that are made from the code."""
+
+import importlib.metadata
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from setuptools import find_packages
+
+from lite.version import __version__
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES = ("lite", "lite_kernels", "server")
+
+
+def config_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("config_table", ROOT / "tools/config_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_the_operations_document_are_those_of_the_code() -> None:
+    module = config_table()
+    text = module.DOCUMENT.read_text(encoding="utf-8")
+    assert module.with_tables(text) == text, "run python tools/config_table.py"
+    assert module.settings_table() in text
+    assert module.aliases_table() in text
+
+
+def test_every_source_file_is_in_a_package_of_the_wheel() -> None:
+    include = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    found = set(find_packages(str(ROOT), include=include))
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py*"):
+            if path.suffix in (".py", ".pyx", ".pyi"):
+                assert ".".join(path.parent.relative_to(ROOT).parts) in found, path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_is_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").exists()
+    assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["*"]
+
+
+def test_every_cython_module_has_its_declarations_and_types() -> None:
+    sources = list((ROOT / "lite" / "scheduling").glob("*.pyx"))
+    assert sources
+    for path in sources:
+        assert path.with_suffix(".pxd").exists(), path
+        assert path.with_suffix(".pyi").exists(), path
+
+
+def test_scheduling_imports_neither_other_parts_nor_a_clock() -> None:
+    """Compiled modules are not seen by import-linter."""
+    forbidden = re.compile(r"\s*(from|c?import) (lite(?!\.scheduling)|server|time|datetime)\b")
+    for path in (ROOT / "lite" / "scheduling").glob("*.p[yx][xd]"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert [line for line in lines if forbidden.match(line)] == [], path
+
+
+def test_numba_cuda_and_cupy_are_imported_under_cuda_only() -> None:
+    imported = re.compile(
+        r"^\s*(import|from) (cupy|numba\.cuda)\b|^\s*from numba import .*\bcuda\b"
+    )
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            if not path.is_relative_to(ROOT / "lite_kernels" / "cuda"):
+                lines = path.read_text(encoding="utf-8").splitlines()
+                assert [line for line in lines if imported.match(line)] == [], path
+
+
+def test_the_installed_distribution_is_this_version_with_the_lite_command() -> None:
+    try:
+        distribution = importlib.metadata.distribution("lite-engine")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("not installed")
+    assert distribution.version == __version__
+    scripts = {entry.name: entry.value for entry in distribution.entry_points}
+    assert scripts["lite"] == "lite.cli:main"
