@@ -59,7 +59,7 @@ def with_tables(text: str) -> str:
     for name, table in (("settings", settings_table()), ("aliases", aliases_table())):
         before, start, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->")
-        assert start and end, f"{DOCUMENT} lost its place for the {name}"
+        assert all((start, end)), f"{DOCUMENT} lost its place for the {name}"
         text = f"{before}{start}{table}\n{end}{after}"
     return text
 
