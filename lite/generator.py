@@ -231,7 +231,7 @@ class Generator:
         assembly = _Assembly(self, prepared)
         with self._client.submit(prepared.request) as stream:
             while assembly.unfinished:
-                added = (assembly.add(stream, one) for one in stream.poll(heartbeat_s))
+                added = (assembly.add(one) for one in stream.poll(heartbeat_s))
                 yield [delta for delta in added if delta is not None]
 
     def generate_all(
@@ -248,7 +248,7 @@ class Generator:
                 timeout_s = _POLL_S
                 for i, (stream, assembly, output) in list(active.items()):
                     for message in stream.poll(timeout_s):
-                        delta = assembly.add(stream, message)
+                        delta = assembly.add(message)
                         if delta is not None:
                             output.extend(delta)
                     timeout_s = 0.0
@@ -263,11 +263,6 @@ class Generator:
     def generate(self, prepared: PreparedRequest) -> RequestOutput:
         """Run one request to its end."""
         return next(output for _, output in self.generate_all([prepared]))
-
-    def abort_output(self, stream: RequestStream, index: int) -> None:
-        """Stop one output of a running request."""
-        self._client.abort(stream.request_id, index)
-        stream.abort_output(index)
 
     def named_logprobs(self, entries: TokenLogprobs) -> PositionLogprobs:
         """Give a position's logprobs their tokens' text, the chosen token first."""
@@ -310,7 +305,7 @@ class _Assembly:
         }
         self.unfinished = set(self._texts)
 
-    def add(self, stream: RequestStream, message: TokenOutput) -> OutputDelta | None:
+    def add(self, message: TokenOutput) -> OutputDelta | None:
         """Return the delta of a message; None for one that came after its output's end."""
         index, reason = message.index, message.finish_reason
         if index not in self.unfinished:
@@ -328,7 +323,7 @@ class _Assembly:
         if stop_string is not None:
             reason, stop_reason = "stop", stop_string
             if not ended_by_engine:
-                self._generator.abort_output(stream, index)
+                self._generator.client.abort(message.request_id, index)
         if reason is not None:
             self.unfinished.discard(index)
         num_new = text.num_tokens - num_before

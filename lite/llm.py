@@ -1,5 +1,6 @@
 """LLM: the engine inside a program."""
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -87,11 +88,15 @@ class LLM:
     def _open(self, config: Config) -> None:
         from lite.client.in_process import InProcessClient
         from lite.engine.core import EngineCore
-        from lite.generator import Generator, load_text_model
+        from lite.generator import Generator
+        from lite.text_model import load_text_model
 
         text_model = load_text_model(config.model)
         core = EngineCore.from_config(config)
-        self._client = InProcessClient(core)
+        client = InProcessClient(core)
+        # Also runs when the object is dropped, and before the interpreter ends.
+        self._stop = weakref.finalize(self, client.close)
+        self._client = client
         self._generator = Generator(
             self._client, text_model, max_model_len=core.model.plan.max_model_len
         )
@@ -251,8 +256,7 @@ class LLM:
 
     def close(self) -> None:
         """Stop the engine and release its memory; running requests fail. Idempotent."""
-        if (client := self.__dict__.pop("_client", None)) is not None:
-            client.close()
+        self._stop()
 
     def __enter__(self) -> Self:
         return self
@@ -263,9 +267,6 @@ class LLM:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
         self.close()
 
 

@@ -1,13 +1,15 @@
 """TextModel: what a front end needs of a checkpoint (tokenizer, template, defaults), no weights."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lite.config import ModelConfig
 from lite.formats.checkpoint import read_json
 from lite.models import declare
+from lite.models.demo import demo_checkpoint
 from lite.models.generation import read_generation_config
-from lite.models.location import locate_model, served_name
+from lite.models.location import ModelLocation, locate_model, served_name
 from lite.text.chat_template import ChatTemplate, load_chat_template
 from lite.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -45,7 +47,7 @@ def load_text_model(config: ModelConfig) -> TextModel:
     hf_config = read_json(location.config_file)
     decoder = declare(hf_config, file=str(location.config_file))
     generation = read_generation_config(location, hf_config)
-    tokenizer = load_tokenizer(config.tokenizer or location.directory)
+    tokenizer = load_tokenizer(config.tokenizer or _tokenizer_directory(config, location))
     eos_token_ids = generation.eos_token_ids
     if not eos_token_ids and tokenizer.eos_token_id is not None:
         eos_token_ids = (tokenizer.eos_token_id,)
@@ -58,3 +60,9 @@ def load_text_model(config: ModelConfig) -> TextModel:
         eos_token_ids=eos_token_ids,
         default_sampling=generation.sampling if config.generation_config == "auto" else {},
     )
+
+
+def _tokenizer_directory(config: ModelConfig, location: ModelLocation) -> Path:
+    # Random weights of a bare config.json still need some tokenizer: one token per byte.
+    bare = config.load_format == "dummy" and not (location.directory / "tokenizer.json").is_file()
+    return demo_checkpoint() if bare else location.directory

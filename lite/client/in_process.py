@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 from lite.client.stream import OutputQueue, RequestStream
 from lite.engine.core import EngineCore
-from lite.errors import EngineClosedError, EngineDeadError, LiteError
+from lite.errors import EngineClosedError, EngineDeadError, InvalidRequestError, LiteError
 from lite.log import get_logger
 from lite.messages import EngineStats, GenerateRequest, TokenOutput
 
@@ -35,22 +35,31 @@ class InProcessClient:
         queue = OutputQueue(request.n)
         with self._wake:
             self._check_open()
-            self._queues[request.request_id] = queue
+            if self._queues.setdefault(request.request_id, queue) is not queue:
+                raise InvalidRequestError(
+                    f"Request id {request.request_id!r} is in use; choose another one.",
+                    param="request_id",
+                )
             self._commands.append(lambda: self._core.add(request, self))
             self._wake.notify()
-        return RequestStream(request, queue, self._abandon)
+        return RequestStream(request, queue, lambda name: self._abandon(name, queue))
 
-    def _abandon(self, request_id: str) -> None:
+    def _abandon(self, request_id: str, queue: OutputQueue) -> None:
         with self._wake:
-            queue = self._queues.pop(request_id, None)
-            if queue is None or queue.finished or self._closed:
+            if self._queues.get(request_id) is not queue:
+                return
+            del self._queues[request_id]
+            if queue.finished or self._closed:
                 return
             self._commands.append(lambda: self._core.abort(request_id, [], self))
             self._wake.notify()
 
     def abort(self, request_id: str, index: int) -> None:
-        """Stop one output of a request whose others go on."""
+        """Stop one output of a request whose others go on; its stream hands out no more of it."""
         with self._wake:
+            if (queue := self._queues.get(request_id)) is None:
+                return
+            queue.abort(index)
             self._commands.append(lambda: self._core.abort(request_id, [index], self))
             self._wake.notify()
 
@@ -101,7 +110,9 @@ class InProcessClient:
             self._queues.clear()
         for queue in queues:
             queue.fail(reason)
+        self._commands.clear()
         self._core.close()
+        del self._core  # the memory returns even while the client is still held
 
     def _wait_for_work(self) -> bool:
         with self._wake:
