@@ -1,7 +1,7 @@
 """Programs: sequences of kernel calls over fixed arrays, recorded once and run many times.
 
-A record is what a kernel receives: one cache line that starts with the ticket counter, then one
-int64 word per argument: an address, an integer, or a float32's bits.
+A record is what a kernel receives: one cache line with the counters of `next_ticket` and
+`next_range`, then one int64 word per argument: an address, an integer, or a float32's bits.
 """
 
 import contextlib
@@ -50,6 +50,30 @@ def next_ticket(args, num_threads, count):
     if ticket == count + num_threads - 1:
         atomic_store(args, 0)
     return -1
+
+
+@jit
+def next_range(args, num_threads, count):
+    """Hand out range(count) in contiguous (start, stop) pieces, large ones first, then (n, n).
+
+    Half of what is left goes to the threads in equal pieces, again and again. Like tickets, a
+    kernel must call this until the range is empty, in every thread.
+    PERF: neighbouring panels read by two threads at once cost 20 % of the memory bandwidth.
+    """
+    ticket = atomic_add(args, 1)
+    start = 0
+    while start < count:
+        size = max((count - start) // (2 * num_threads), 1)
+        if ticket < num_threads:
+            start = start + ticket * size
+            if start < count:
+                return start, min(start + size, count)
+        ticket -= num_threads
+        start += num_threads * size
+    if atomic_add(args + 8, 1) == num_threads - 1:
+        atomic_store(args, 0)
+        atomic_store(args + 8, 0)
+    return count, count
 
 
 @jit

@@ -231,7 +231,7 @@ def multiply_tile(typingctx, dtype, rows, weights, x, x_stride, out, num_steps, 
 
     Args:
         dtype: np.uint16 for bfloat16 panels [K/2, 32, 2], np.float32 for [K, 32].
-        rows: 1 to the ISA's max_rows; a tile that prefetches has at least half of that.
+        rows: 1 to the ISA's max_rows; a tile that prefetches has at least a quarter.
         weights, x, x_stride, out: addresses and bytes; x as `activation_bytes` says, out float32
             [rows, 32] aligned to a vector.
         num_steps: k pairs (bfloat16) or k, at least 1.
@@ -262,7 +262,7 @@ def multiply_tile(typingctx, dtype, rows, weights, x, x_stride, out, num_steps, 
         builder.position_at_end(plain)
         dispatch(1, False)
         builder.position_at_end(prefetching)
-        dispatch(max_rows // 2, True)
+        dispatch((max_rows // 2 + 1) // 2, True)
         builder.position_at_end(after)
         return context.get_dummy_value()
 
