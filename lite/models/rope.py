@@ -112,18 +112,6 @@ def dynamic_cos_sin(
     return _cos_sin(positions.astype(np.float32)[:, None] * inv_freq[inverse])
 
 
-def prefix_cache_salt(rope: Rope, num_prompt_tokens: int) -> bytes:
-    """Return what must separate a prompt's cached blocks from those of other prompts.
-
-    Empty, except with dynamic scaling beyond the trained context: there the keys of a shared
-    prefix depend on the length of the whole prompt.
-    """
-    scaling = rope.scaling
-    if isinstance(scaling, DynamicScaling) and num_prompt_tokens > scaling.original_max_position:
-        return num_prompt_tokens.to_bytes(8, "little")
-    return b""
-
-
 def _inverse_frequencies(base: float | npt.NDArray[np.float64], head_dim: int) -> Float32Array:
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     # Rounding a float64 power gives PyTorch's float32 power; NumPy's own is off by an ulp.

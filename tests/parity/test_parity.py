@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lite_kernels.dtypes import from_bfloat16
 from tests.checkpoints import checksum, make_checkpoint
 from tests.parity.cases import CASES, NUM_STEPS
 from tests.parity.driver import SequenceDriver
 
 GOLDENS = Path(__file__).parent / "goldens"
-BACKENDS = ("reference",)
+BACKENDS = ("reference", "cpu")
 FLOAT32_TOLERANCE = 1e-4  # of the largest logit
 
 Golden = dict[str, Any]
@@ -80,6 +79,6 @@ def test_bfloat16_is_as_close_to_float32_as_hugging_faces_bfloat16(
         golden["prompt"], NUM_STEPS, forced=golden["token_ids"]
     )
     errors = np.abs(_selected(golden, prompt_logits, step_logits) - golden["logits"])
-    allowed = np.abs(from_bfloat16(golden["bfloat16_logits"]) - golden["logits"])
-    assert errors.mean() <= allowed.mean()
-    assert errors.max() <= allowed.max()
+    # The tolerance is what Hugging Face's own bfloat16 shows over all positions of this case.
+    assert errors.mean() <= golden["bfloat16_mean_error"]
+    assert errors.max() <= golden["bfloat16_max_error"]
