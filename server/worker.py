@@ -1,0 +1,242 @@
+"""A gthread worker that drains, and in which one slow client does not make others wait."""
+
+import contextlib
+import errno
+import mmap
+import selectors
+import socket
+import struct
+import time
+from concurrent import futures
+from typing import Any
+
+from gunicorn import util
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+from lite.log import get_logger
+from server.lifecycle import Lifecycle
+
+log = get_logger(__name__)
+
+# Threads beyond `threads`: they answer probes, and refuse what does not fit, while all streams run.
+SPARE_THREADS = 8
+# A peer that neither sends nor takes a byte for this long is dropped.
+IO_TIMEOUT_S = 60
+_NO_PROGRESS = f"the client made no progress for {IO_TIMEOUT_S} s"
+# After a `Connection: close`, how long the client gets to close its side.
+_LINGER_S = 2.0
+_LINGER_BYTES = 65536
+# After the drain time, how long streams get to write their last frame.
+_LAST_WORDS_S = 2.0
+_TICK_S = 0.25
+# How much longer than the drain time gunicorn's master must wait before it kills a worker.
+GRACE_S = 10
+
+
+class Board:
+    """A byte that gunicorn's master shares with its workers: whether the whole server stops.
+
+    A worker that gets SIGTERM cannot tell otherwise whether it is being replaced (HUP), and must
+    leave the listening socket to its successor, or nobody else will answer from now on.
+    """
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 1)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server stops for good."""
+        return self._shared[0] != 0
+
+    def announce_stop(self) -> None:
+        """Tell all workers."""
+        self._shared[0] = 1
+
+
+class _Socket(socket.socket):
+    """A blocking socket with the kernel's timeouts; running into one is a broken connection."""
+
+    @classmethod
+    def adopt(cls, other: socket.socket) -> "_Socket":
+        adopted = cls(other.family, other.type, other.proto, fileno=other.detach())
+        timeout = struct.pack("ll", IO_TIMEOUT_S, 0)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            adopted.setsockopt(socket.SOL_SOCKET, option, timeout)
+        adopted.setblocking(True)
+        return adopted
+
+    def recv(self, *args: Any) -> bytes:
+        try:
+            return super().recv(*args)
+        except BlockingIOError:
+            if self.gettimeout() == 0.0:
+                raise
+            raise ConnectionResetError(errno.ECONNRESET, _NO_PROGRESS) from None
+
+    def sendall(self, *args: Any) -> None:
+        try:
+            super().sendall(*args)
+        except BlockingIOError:
+            if self.gettimeout() == 0.0:
+                raise
+            raise ConnectionResetError(errno.ECONNRESET, _NO_PROGRESS) from None
+
+
+class _Connection(TConn):  # type: ignore[misc]
+    """A connection whose lingering close does not hold the thread that accepts."""
+
+    def __init__(self, worker: "Worker", *args: Any) -> None:
+        super().__init__(*args)
+        self._worker = worker
+
+    def close(self, graceful: bool = False) -> None:
+        if graceful:
+            self._worker.linger(self.sock)
+        else:
+            super().close()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's gthread worker, corrected.
+
+    - On SIGTERM the listening socket stays open while running requests finish, so that probes and
+      new requests get a 503 instead of silence; a replaced worker closes it at once instead.
+    - Connections wait for their first byte, and for the client's FIN, in the poller and not in a
+      thread.
+    - Generation requests beyond `threads` are refused by spare threads.
+    """
+
+    # Set by the master before the fork.
+    board: Board | None = None
+    drain_s: float = 30.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lifecycle = Lifecycle(self.cfg.threads)
+        self._lingering: dict[socket.socket, float] = {}  # until when, in order
+        self._active: set[TConn] = set()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.lifecycle = self.wsgi.lifecycle
+        self.lifecycle.max_running = self.cfg.threads
+
+    def get_thread_pool(self) -> futures.ThreadPoolExecutor:
+        return futures.ThreadPoolExecutor(
+            self.cfg.threads + SPARE_THREADS, thread_name_prefix="request"
+        )
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        client = _Socket.adopt(accepted)
+        connection = _Connection(self, self.cfg, client, address, listener.getsockname())
+        connection.timeout = time.monotonic() + max(self.cfg.keepalive, 5)
+        self.pending_conns.append(connection)
+        self.poller.register(
+            client,
+            selectors.EVENT_READ,
+            lambda sock: self.on_pending_socket_readable(connection, sock),
+        )
+
+    def handle(self, conn: TConn) -> Any:
+        self._active.add(conn)
+        try:
+            return super().handle(conn)
+        finally:
+            self._active.discard(conn)
+
+    def linger(self, sock: socket.socket) -> None:
+        """Close a connection after the client has, or after `_LINGER_S`; does not wait."""
+        try:
+            sock.setblocking(False)
+            sock.shutdown(socket.SHUT_WR)
+            self.poller.register(sock, selectors.EVENT_READ, self._on_lingering_readable)
+        except (OSError, ValueError, KeyError):
+            util.close(sock)
+            return
+        self._lingering[sock] = time.monotonic() + _LINGER_S
+
+    def _on_lingering_readable(self, sock: socket.socket) -> None:
+        try:
+            if sock.recv(_LINGER_BYTES):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._end_linger(sock)
+
+    def _end_linger(self, sock: socket.socket) -> None:
+        del self._lingering[sock]
+        self.poller.unregister(sock)
+        util.close(sock)
+
+    def murder_pending(self) -> None:
+        super().murder_pending()
+        now = time.monotonic()
+        for sock in [sock for sock, until in self._lingering.items() if until <= now]:
+            self._end_linger(sock)
+
+    def run(self) -> None:
+        """Serve until told to stop, drain, and return."""
+        self.poller.register(
+            self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
+        )
+        self.set_accept_enabled(True)
+        while self.alive and self.is_parent_alive():
+            self._turn(1.0, accepting=self.nr_conns < self.worker_connections)
+        self.alive = False
+        self._drain()
+        self._abandon()
+        self.wsgi.close()
+
+    def _turn(self, timeout_s: float, *, accepting: bool) -> None:
+        self.notify()
+        self.set_accept_enabled(accepting)
+        self.wait_for_and_dispatch_events(timeout=timeout_s)
+        self.murder_keepalived()
+        self.murder_pending()
+
+    def _drain(self) -> None:
+        """Let running requests finish; end them when the drain time is over."""
+        stopping = self.board is not None and self.board.stopping
+        if stopping:
+            self.lifecycle.begin_drain()
+        else:
+            self.set_accept_enabled(False)
+        now = time.monotonic()
+        deadline = now + self.drain_s
+        # Idle connections get a moment more, for a request that may be on its way.
+        self._cap_keepalive(now + STOP_KEEPALIVE_LINGER)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, now + STOP_KEEPALIVE_LINGER)
+        log.info(
+            "worker drains",
+            num_running=self.lifecycle.num_running,
+            reason="shutdown" if stopping else "replaced",
+        )
+        while (self.nr_conns > 0 or self._lingering) and time.monotonic() < deadline:
+            self._turn(_TICK_S, accepting=stopping and self.lifecycle.num_running > 0)
+        self.set_accept_enabled(False)
+        self.lifecycle.expire()
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while self._active and time.monotonic() < deadline:
+            self._turn(_TICK_S, accepting=False)
+
+    def _abandon(self) -> None:
+        """Close everything; threads that still write find their connection gone."""
+        for connection in list(self._active):
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        self.murder_keepalived(force=True)
+        self.tpool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
