@@ -257,14 +257,11 @@ class EngineCore:
             else:
                 self._collect_prompt_logprobs()
                 self._update(sampled, ready)
-            now_s = time.monotonic()
             self._num_steps += 1
             self._observer.on_step(
                 num_tokens=self._batch.num_tokens,
                 num_seqs=num_seqs,
                 num_sampled=self._batch.num_sampled,
-                duration_s=now_s - start_s,
-                stats=self.stats,
             )
         self._last_step_s = time.monotonic()
         ready += self._ready

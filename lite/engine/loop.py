@@ -3,14 +3,14 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from lite.engine.stats import EngineObserver
 from lite.log import get_logger
 from lite.messages import EngineStats, GenerateRequest, TokenOutput
 
-Owner = bytes  # what the socket calls a front end
+Owner = Hashable  # what names a front end
 Produced = Sequence[tuple[Owner, TokenOutput]]
 
 log = get_logger(__name__)

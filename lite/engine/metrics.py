@@ -150,15 +150,7 @@ class EngineMetrics(Collector):
         self._num_first_tokens += 1
         self._counted.ttft_s.observe(ttft_s)
 
-    def on_step(
-        self,
-        *,
-        num_tokens: int,
-        num_seqs: int,
-        num_sampled: int,
-        duration_s: float,
-        stats: Callable[[], EngineStats],
-    ) -> None:
+    def on_step(self, *, num_tokens: int, num_seqs: int, num_sampled: int) -> None:
         """Note a step; the tokens that it gave were noted before."""
         counts, itls_s = self._counted, self._itls_s
         num_first, self._num_first_tokens = self._num_first_tokens, 0

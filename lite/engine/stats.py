@@ -1,6 +1,5 @@
 """What the engine tells an observer (the metrics) about steps, tokens and finished requests."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,15 +35,7 @@ class RequestRecord:
 class EngineObserver(Protocol):
     """Called by the engine's own thread, between steps; must not block."""
 
-    def on_step(
-        self,
-        *,
-        num_tokens: int,
-        num_seqs: int,
-        num_sampled: int,
-        duration_s: float,
-        stats: Callable[[], EngineStats],
-    ) -> None:
+    def on_step(self, *, num_tokens: int, num_seqs: int, num_sampled: int) -> None:
         """Note a step that computed `num_tokens` for `num_seqs` and sampled `num_sampled`."""
         ...
 
@@ -64,15 +55,7 @@ class EngineObserver(Protocol):
 class NullObserver:
     """Takes no notice."""
 
-    def on_step(
-        self,
-        *,
-        num_tokens: int,
-        num_seqs: int,
-        num_sampled: int,
-        duration_s: float,
-        stats: Callable[[], EngineStats],
-    ) -> None:
+    def on_step(self, *, num_tokens: int, num_seqs: int, num_sampled: int) -> None:
         """Do nothing."""
 
     def on_first_token(self, ttft_s: float) -> None:
