@@ -18,14 +18,16 @@ def bad_words_token_ids(tokenizer: Tokenizer, bad_words: Sequence[str]) -> list[
     """
     sequences: list[list[int]] = []
     for i, word in enumerate(bad_words):
-        bare = word.lstrip() or word
-        ids = tokenizer.encode(bare, add_special_tokens=False)
+        bare = word.lstrip()
+        ids = tokenizer.encode(bare or word, add_special_tokens=False)
         if not ids:
             raise InvalidRequestError(
                 f"bad_words[{i}] {word!r} has no tokens in this model's vocabulary: remove it.",
                 param=f"bad_words[{i}]",
             )
         sequences.append(ids)
+        if not bare:
+            continue
         spaced = tokenizer.encode(" " + bare, add_special_tokens=False)
         if len(spaced) == len(ids) and spaced[0] != ids[0]:
             sequences.append(spaced)

@@ -40,13 +40,17 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = _strftime_now
 
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        """Parse as Jinja does, then route loops and `~` through the methods below."""
-        tree = super()._parse(source, name, filename)
-        for loop in tree.find_all(nodes.For):
+    def _generate(
+        self,
+        source: nodes.Template,
+        name: str | None,
+        filename: str | None,
+        defer_init: bool = False,
+    ) -> str:
+        """Compile as Jinja does, with loops and `~` routed through the methods below."""
+        for loop in source.find_all(nodes.For):
             loop.iter = _call("count_steps", [nodes.ContextReference(), loop.iter], loop.lineno)
-        replaced: nodes.Template = _ReplaceConcat().visit(tree)
-        return replaced
+        return super()._generate(_ReplaceConcat().visit(source), name, filename, defer_init)
 
     def count_steps(self, context: Context, items: Any) -> Any:
         """Return a loop's items after taking their number from the render's budget."""

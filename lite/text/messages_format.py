@@ -98,12 +98,14 @@ def _part_text(part: Any, path: str) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(kind, str):
+        kind = repr(kind)
     if kind in _UNSUPPORTED_PARTS:
         raise UnsupportedParameterError(
             f"{path} has type {kind!r}: this model reads text only; send parts of type 'text'.",
             param=path,
         )
-    key = _TEXT_KEYS.get(kind) if isinstance(kind, str) else None
+    key = _TEXT_KEYS.get(kind)
     if key is None:
         raise InvalidRequestError(
             f"{path} must be a part of type 'text', got {kind!r}.", param=f"{path}.type"

@@ -115,6 +115,8 @@ class JsonTokenizer:
         self.wants_bos = self.bos_token_id is not None and (
             opening == self.bos_token_id if config.add_bos_token is None else config.add_bos_token
         )
+        # `add_bos_token: false` beats a post-processor that adds BOS, as in transformers.
+        self._post_process = self.wants_bos or opening is None or opening != self.bos_token_id
         pipeline = read_pipeline(backend.decoder)
         self._kept = self._skipped = None
         if pipeline is not None:
@@ -131,8 +133,9 @@ class JsonTokenizer:
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """See `Tokenizer.encode`."""
+        process = add_special_tokens and self._post_process
         try:
-            ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+            ids: list[int] = self._backend.encode(text, add_special_tokens=process).ids
         except TypeError as error:
             raise InvalidRequestError(
                 "The text holds a lone surrogate (U+D800 to U+DFFF), which is not a character: "
