@@ -1,0 +1,116 @@
+"""From starting Python to the first token: the very first start, and later ones.
+
+    python benchmarks/cold_start.py --out benchmarks/results/cold_start.json
+
+Writes a 1.2 GB Qwen3-0.6B-shaped checkpoint of random weights with a tokenizer of 151,936 entries
+to --directory, then starts it in new processes: once with an empty kernel cache, --repeats times
+with a warm one. The page cache is warm, since the checkpoint has just been written or read.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import write_result
+from lite.formats.checkpoint import open_checkpoint
+from lite.formats.safetensors import write_safetensors
+
+CONFIG = Path(__file__).parent / "configs" / "qwen3-0.6b"
+START = """
+import sys, time
+from lite import LLM, SamplingParams
+llm = LLM(sys.argv[1], num_threads=int(sys.argv[2]), max_model_len=4096)
+loaded = time.time()
+for delta in llm.stream("Hello, how are you?", SamplingParams(temperature=0.0, max_tokens=4)):
+    print(loaded, time.time(), flush=True)
+    break
+llm.close()
+"""
+
+
+def main() -> None:
+    """Run the benchmark and print or write its figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", default=None, help="where the checkpoint is kept")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", help="file for the JSON result")
+    args = parser.parse_args()
+    directory = Path(args.directory or Path(tempfile.gettempdir()) / "lite-cold-start")
+    make_checkpoint(directory)
+    cache = Path(tempfile.mkdtemp(prefix="lite-cache-"))
+    try:
+        runs = [start(directory, cache, args.threads) for _ in range(1 + args.repeats)]
+    finally:
+        shutil.rmtree(cache)
+    first, later = runs[0], runs[1:]
+    figures = {
+        "first_start_ever_s": first["first_token_s"],
+        "later_start_s": statistics.median(run["first_token_s"] for run in later),
+        "later_loaded_s": statistics.median(run["loaded_s"] for run in later),
+        "checkpoint_bytes": (directory / "model.safetensors").stat().st_size,
+    }
+    for name, value in figures.items():
+        print(f"{name:20} {value:.2f}")
+    write_result("cold_start", {"medians": figures, "runs": runs}, args.out)
+
+
+def start(directory: Path, cache: Path, num_threads: int) -> dict[str, float]:
+    """Start a process; return seconds until the model is loaded and until the first token."""
+    environment = os.environ | {"LITE_CACHE_DIR": str(cache)}
+    started_s = time.time()
+    done = subprocess.run(
+        [sys.executable, "-c", START, str(directory), str(num_threads)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    loaded_s, first_token_s = map(float, done.stdout.split())
+    return {"loaded_s": loaded_s - started_s, "first_token_s": first_token_s - started_s}
+
+
+def make_checkpoint(directory: Path) -> None:
+    """Write the checkpoint unless it is there already."""
+    if (directory / "tokenizer.json").is_file():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CONFIG / "config.json", directory / "config.json")
+    with open_checkpoint(CONFIG, "dummy") as checkpoint:
+        tensors = {name: checkpoint.tensors[name] for name in checkpoint.tensors}
+        write_safetensors(directory / "model.safetensors", tensors)
+    (directory / "tokenizer.json").write_text(json.dumps(_large_tokenizer(151_643)))
+
+
+def _large_tokenizer(num_entries: int) -> dict[str, object]:
+    """Return a byte-level BPE tokenizer of many made-up entries: realistic in size only."""
+    alphabet = [chr(c) for c in [*range(33, 127), *range(161, 173), *range(174, 256)]]
+    alphabet += [chr(256 + i) for i in range(256 - len(alphabet))]
+    vocab = {char: i for i, char in enumerate(alphabet)}
+    merges = []
+    pairs = itertools.product(alphabet, alphabet)
+    triples = ((a + b, c) for a, b, c in itertools.product(alphabet, repeat=3))
+    for left, right in itertools.chain(pairs, triples):
+        if len(vocab) == num_entries:
+            break
+        vocab[left + right] = len(vocab)
+        merges.append([left, right])
+    return {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+    }
+
+
+if __name__ == "__main__":
+    main()
