@@ -1,6 +1,7 @@
 """gunicorn's settings, from config.yaml; also starts and stops the engine process.
 
-Used by gunicorn.conf.py in the project's root, and from anywhere as `-c python:server.gunicorn_conf`.
+Used by gunicorn.conf.py in the project's root, and from anywhere as
+`-c python:server.gunicorn_conf`.
 """
 
 import functools

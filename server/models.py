@@ -54,6 +54,6 @@ def _describe(services: Services, generator: TextGenerator) -> Model:
     return Model(
         id=generator.model_name,
         created=services.started_at,
-        root=services.config.model.model,
+        root=generator.model_name,
         max_model_len=generator.max_model_len,
     )

@@ -106,6 +106,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     - Generation requests beyond `threads` are refused by spare threads.
     """
 
+    alive: bool
     # Set by the master before the fork.
     board: Board | None = None
     drain_s: float = 30.0
