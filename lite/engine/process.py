@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from lite.config import Config
 from lite.engine.address import EngineAddress, parse_address
@@ -46,27 +45,35 @@ def serve(
         The exit code: 0 after a drain, 2 where the configuration or the model is at fault (the
         reason stays in the address's error file), 1 after any other failure.
     """
-    error_file: Path | None = None
     try:
         if config.server.engine_address is None:
             raise ConfigError("server.engine_address is not set; name an ipc:// address.")
         address = parse_address(config.server.engine_address)
-        error_file = address.error_file
         with _exclusive(address):
-            front_door = FrontDoor(config, address, load)
-            with _stopped_by_signals(front_door, address):
-                failure = front_door.run(lifeline)
+            failure = _run(config, address, load, lifeline)
+            if isinstance(failure, UNUSABLE) and address.error_file is not None:
+                address.error_file.write_text(str(failure), encoding="utf-8")
     except ConfigError as error:
         failure = error
     if failure is None:
         return 0
     if isinstance(failure, UNUSABLE):
         log.error("engine cannot start", reason=str(failure), kind=type(failure).__name__)
-        if error_file is not None:
-            error_file.write_text(str(failure), encoding="utf-8")
         return EXIT_UNUSABLE
     log.error("engine failed", exc_info=failure)
     return EXIT_FAILED
+
+
+def _run(
+    config: Config, address: EngineAddress, load: Callable[[Config], Core], lifeline: int | None
+) -> BaseException | None:
+    """Run to the end; return what went wrong."""
+    try:
+        front_door = FrontDoor(config, address, load)
+    except ConfigError as error:
+        return error
+    with _stopped_by_signals(front_door, address):
+        return front_door.run(lifeline)
 
 
 @contextlib.contextmanager
