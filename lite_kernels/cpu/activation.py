@@ -42,7 +42,7 @@ def exp(x):
 
 _SQRT_HALF = np.float32(0.70710678118654752)
 _SMALL = np.float32(0.927734375)
-# Minimax polynomials of erf (N. Juffa, 1 ulp): log(1 - erf(t)) beyond _SMALL, erf(t)/t - 1 below.
+# Minimax polynomials by N. Juffa: log(1 - erf(t)) beyond _SMALL, erf(t)/t - 1 up to there.
 _LARGE_ERF = np.array(
     [
         -1.72853470e-5,
@@ -72,7 +72,7 @@ _S0, _S1, _S2, _S3, _S4, _S5 = (np.float32(value) for value in _SMALL_ERF)
 
 @jit
 def _one_plus_erf(a):
-    """Return 1 + erf(a), accurate in the negative tail too."""
+    """Return 1 + erf(a) to 1e-7 absolute, without cancellation in the negative tail."""
     t = abs(a)
     s = t * t
     r = (((((_L0 * t + _L1) * t + _L2) * t + _L3) * t + _L4) * t + _L5) * t + _L6

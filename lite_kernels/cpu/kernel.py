@@ -1,5 +1,6 @@
 """The kernel decorators: lazily compiled, cached on disk, called by address without the GIL."""
 
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +70,7 @@ class Kernel:
         numba.config.CACHE_DIR = kernel_directory(host_isa().name)
         try:
             return numba.cfunc(_SIGNATURE, cache=True, **options)(self._function)
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, pickle.PickleError):
             # A full disk or a damaged file must not keep the engine from starting.
             return numba.cfunc(_SIGNATURE, **options)(self._function)
         finally:
