@@ -267,7 +267,7 @@ def _attention(tid, num_threads, args, dtype):
     tile_queries = max(1, argument(args, 14) // (argument(args, 7) // num_kv_heads))
     query_start_loc = array_at(argument(args, 5), (num_sequences + 1,), np.int32)
     scratch = argument(args, 13) + tid * argument(args, 15)
-    count = 0
+    count = np.int64(0)
     for s in range(num_sequences):
         num_queries = np.int64(query_start_loc[s + 1] - query_start_loc[s])
         count += (num_queries + tile_queries - 1) // tile_queries * num_kv_heads
