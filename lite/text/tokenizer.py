@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lite.errors import CheckpointError, InvalidRequestError
 from lite.text.decoder_pipeline import read_pipeline
@@ -206,7 +207,29 @@ def load_tokenizer(directory: str | Path) -> JsonTokenizer:
             f"{path}: not a usable tokenizer ({error}); copy the file from the model's "
             "repository again."
         ) from error
+    for token in _undefined_in_templates(backend.post_processor):
+        raise CheckpointError(
+            f"{path}: post_processor uses the special token {token!r} without defining it in "
+            "special_tokens; copy the file from the model's repository again."
+        )
     return JsonTokenizer(backend, config)
+
+
+def _undefined_in_templates(post_processor: Any) -> Iterator[str]:
+    """Yield the special tokens that a TemplateProcessing names but does not define.
+
+    The library accepts such a file and then dies, process and all, when it encodes.
+    """
+    if post_processor is None:
+        return
+    stage = json.loads(post_processor.__getstate__())
+    for template in [stage, *stage.get("processors", [])]:
+        if template["type"] != "TemplateProcessing":
+            continue
+        for piece in [*template["single"], *template["pair"]]:
+            token = piece.get("SpecialToken", {}).get("id")
+            if token is not None and token not in template["special_tokens"]:
+                yield token
 
 
 def _declare_special(backend: Backend, tokens: frozenset[str]) -> None:

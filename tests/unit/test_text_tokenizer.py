@@ -167,6 +167,15 @@ def test_other_tokenizer_formats_are_refused_with_a_remedy(tmp_path: Path, name:
         load_tokenizer(tmp_path)
 
 
+def test_a_post_processor_with_an_undefined_token_is_refused(tmp_path: Path) -> None:
+    content = json.loads(BACKENDS["llama2"]())
+    content["post_processor"]["special_tokens"] = {}
+    content["post_processor"] = {"type": "Sequence", "processors": [content["post_processor"]]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: post_processor .*'<s>'"):
+        load_tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("length", [0, 1, 100, 5000])
 def test_a_truncated_tokenizer_is_refused_by_name(tmp_path: Path, length: int) -> None:
     path = tmp_path / "tokenizer.json"
