@@ -29,7 +29,7 @@ _BLOCK_BYTES = 512 * 1024
 
 @jit
 def _store_rows(tile, bias, out, stride, num_rows, width, adds):
-    """out = tile + bias, or out += tile + bias, for `width` columns; out float32."""
+    """Write, or add, tile + bias to `width` columns of float32 rows."""
     for r in range(num_rows):
         sums = array_at(tile + r * PANEL * 4, PANEL, np.float32)
         row = array_at(out + r * stride, PANEL, np.float32)

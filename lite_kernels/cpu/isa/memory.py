@@ -1,6 +1,9 @@
 """Raw memory for kernels: typed loads and stores at addresses, atomics, calls, libc symbols."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
@@ -203,7 +206,7 @@ def condition_broadcast(typingctx, condition):
     return _external("pthread_cond_broadcast", 1)
 
 
-def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def empty_aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Allocate an uninitialised C-contiguous array whose first byte is 64-byte aligned."""
     dtype = np.dtype(dtype)
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

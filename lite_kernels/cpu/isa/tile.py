@@ -55,14 +55,14 @@ class Emitter:
     def ints(self) -> ir.VectorType:
         return ir.VectorType(_I32, self.isa.lanes)
 
-    def int(self, value: int) -> ir.Constant:
+    def constant(self, value: int) -> ir.Constant:
         return ir.Constant(_I64, value)
 
     def zero(self) -> ir.Constant:
         return ir.Constant(self.floats, [0.0] * self.isa.lanes)
 
     def offset(self, address: ir.Value, nbytes: int) -> ir.Value:
-        return self.builder.add(address, self.int(nbytes)) if nbytes else address
+        return self.builder.add(address, self.constant(nbytes)) if nbytes else address
 
     def load(self, address: ir.Value, llvm_type: ir.Type, align: int) -> ir.Value:
         where = self.builder.inttoptr(address, ir.PointerType(llvm_type))
@@ -116,12 +116,12 @@ class Emitter:
         builder.branch(head)
         builder.position_at_end(head)
         index = builder.phi(_I64)
-        index.add_incoming(self.int(0), before)
+        index.add_incoming(self.constant(0), before)
         phis = [builder.phi(value.type) for value in carried]
         for phi, value in zip(phis, carried, strict=True):
             phi.add_incoming(value, before)
         results = list(body(index, list(phis)))
-        following = builder.add(index, self.int(1))
+        following = builder.add(index, self.constant(1))
         index.add_incoming(following, builder.block)
         for phi, value in zip(phis, results, strict=True):
             phi.add_incoming(value, builder.block)
@@ -178,7 +178,7 @@ def _emit_pass(
     x_step = 2 * activation_bytes(isa, dtype) if pairs else 4
 
     def load_weights(step: ir.Value, llvm_type: ir.Type) -> list[ir.Value]:
-        where = builder.add(weights, builder.mul(step, emitter.int(STEP_BYTES)))
+        where = builder.add(weights, builder.mul(step, emitter.constant(STEP_BYTES)))
         return [
             emitter.load(emitter.offset(where, vector * vector_bytes), llvm_type, vector_bytes)
             for vector in vectors
@@ -187,7 +187,7 @@ def _emit_pass(
     def add_products(
         step: ir.Value, x_offset: int, columns: list[ir.Value], sums: list[ir.Value]
     ) -> None:
-        offset = emitter.offset(builder.mul(step, emitter.int(x_step)), x_offset)
+        offset = emitter.offset(builder.mul(step, emitter.constant(x_step)), x_offset)
         for row, address in enumerate(row_addresses):
             scalar = emitter.load(builder.add(address, offset), _F32, 4)
             value = emitter.broadcast(scalar)
@@ -197,12 +197,12 @@ def _emit_pass(
 
     def body(step: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
         if prefetches and vectors.start == 0:
-            emitter.prefetch(builder.add(prefetch, builder.mul(step, emitter.int(64))))
+            emitter.prefetch(builder.add(prefetch, builder.mul(step, emitter.constant(64))))
         if not pairs:
             add_products(step, 0, load_weights(step, emitter.floats), sums)
         elif isa.has_dpbf16:
             columns = load_weights(step, emitter.ints)
-            offset = builder.mul(step, emitter.int(4))
+            offset = builder.mul(step, emitter.constant(4))
             for row, address in enumerate(row_addresses):
                 value = emitter.broadcast(emitter.load(builder.add(address, offset), _I32, 4))
                 for index, column in enumerate(columns):

@@ -1,0 +1,107 @@
+"""What this machine can do at best: streaming reads and multiply-adds, to measure against."""
+
+import time
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.isa.memory import array_at, empty_aligned, store
+from lite_kernels.cpu.isa.tile import Emitter
+from lite_kernels.cpu.kernel import kernel
+from lite_kernels.cpu.program import Program, argument, share
+from lite_kernels.cpu.team import Team
+from lite_kernels.cpu.topology import available_cores
+
+
+@kernel()
+def _read(tid, num_threads, args):
+    """Combine all words of an array; record: data, number of uint32, one result line a thread."""
+    start, stop = share(argument(args, 1) // 1024, tid, num_threads)
+    words = array_at(argument(args, 0) + start * 4096, (stop - start) * 1024, np.uint32)
+    combined = np.uint32(0)
+    for word in words:
+        combined ^= word
+    store(argument(args, 2) + 64 * tid, combined, np.uint32)
+
+
+@intrinsic
+def _multiply_add(typingctx, dtype, count, out):
+    """Run `count` rounds of independent multiply-adds on registers; store their sums."""
+    pairs = dtype.dtype == types.uint16
+
+    def codegen(context, builder, signature, args):
+        emitter = Emitter(builder, host_isa())
+        half = ir.Constant(emitter.floats, [0.5] * emitter.isa.lanes)
+
+        def body(index, sums):
+            if pairs and emitter.isa.has_dpbf16:
+                return [emitter.dot_pairs(half, half, value) for value in sums]
+            return [emitter.multiply_add(value, half, half) for value in sums]
+
+        start = [
+            ir.Constant(emitter.floats, [float(chain)] * emitter.isa.lanes)
+            for chain in range(emitter.isa.num_accumulators)
+        ]
+        sums = emitter.loop(args[1], start, body)
+        for chain, value in enumerate(sums):
+            where = emitter.offset(args[2], chain * 4 * emitter.isa.lanes)
+            emitter.store(value, where, 4)
+        return context.get_dummy_value()
+
+    return types.void(dtype, types.int64, types.int64), codegen
+
+
+@kernel()
+def _multiply_bfloat16(tid, num_threads, args):
+    _multiply_add(np.uint16, argument(args, 0), argument(args, 1) + 2048 * tid)
+
+
+@kernel()
+def _multiply_float32(tid, num_threads, args):
+    _multiply_add(np.float32, argument(args, 0), argument(args, 1) + 2048 * tid)
+
+
+def read_bandwidth(num_threads: int | None = None, *, nbytes: int = 256 << 20) -> float:
+    """Return bytes a second of linear reads from memory; the best of three passes.
+
+    Args:
+        num_threads: None for one per core available to the process.
+        nbytes: must be much larger than the caches.
+    """
+    num_threads = num_threads or available_cores()
+    data = np.ones(nbytes // 4, np.uint32)
+    results = empty_aligned((16 * num_threads,), np.uint32)
+    program = Program()
+    program.append(_read, data, data.size, results)
+    program.finish()
+    return nbytes / _best_time(program, num_threads)
+
+
+def multiply_rate(num_threads: int | None = None, *, dtype: str = "bfloat16") -> float:
+    """Return the peak of multiply-adds in FLOP/s, two a multiply-add; the best of three passes."""
+    num_threads = num_threads or available_cores()
+    isa = host_isa()
+    count = 2_000_000
+    results = empty_aligned((512 * num_threads,), np.float32)
+    is_pairs = dtype == "bfloat16" and isa.has_dpbf16
+    program = Program()
+    program.append(_multiply_bfloat16 if is_pairs else _multiply_float32, count, results)
+    program.finish()
+    operations = count * isa.num_accumulators * isa.lanes * (4 if is_pairs else 2) * num_threads
+    return operations / _best_time(program, num_threads)
+
+
+def _best_time(program: Program, num_threads: int) -> float:
+    team = Team(num_threads)
+    try:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            team.run(program)
+            times.append(time.perf_counter() - start)
+        return min(times)
+    finally:
+        team.close()
