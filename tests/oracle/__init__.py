@@ -1,0 +1,1 @@
+"""The slow, obvious versions of the compiled scheduling classes."""
