@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from tests.checkpoints import checksum, make_checkpoint
-from tests.parity.cases import CASES, NUM_STEPS, Case
+from tests.parity.cases import CASES, NUM_STEPS, ROPE_CASES, ROPE_POSITIONS, Case
 
 GOLDENS = Path(__file__).parent.parent / "tests" / "parity" / "goldens"
 # Between the best two logits, relative to the largest: twenty times the tolerance of the test.
@@ -29,6 +30,8 @@ STORED_STEPS = (*range(0, NUM_STEPS, 4), NUM_STEPS - 1)
 def main() -> None:
     """Make the goldens of the cases named on the command line, or of all."""
     GOLDENS.mkdir(exist_ok=True)
+    if not sys.argv[1:]:
+        np.savez_compressed(GOLDENS / "rope.npz", **make_rope_tables())
     for name in sys.argv[1:] or CASES:
         golden = make_golden(CASES[name])
         np.savez_compressed(GOLDENS / f"{name}.npz", **golden)
@@ -77,6 +80,28 @@ def make_golden(case: Case) -> dict[str, np.ndarray]:
             ),
         }
     raise SystemExit("no seed gives clear-cut greedy decoding; change the gain")
+
+
+def make_rope_tables() -> dict[str, np.ndarray]:
+    """Return cosines, then sines, of each rope case: float32 [positions, head_dim]."""
+    tables = {}
+    for name, case in ROPE_CASES.items():
+        config = transformers.LlamaConfig(
+            hidden_size=case.head_dim,
+            num_attention_heads=1,
+            max_position_embeddings=case.max_position_embeddings,
+            rope_theta=case.theta,
+            rope_scaling=dict(case.scaling),
+        )
+        rope = LlamaRotaryEmbedding(config)
+        if case.length is not None:  # as one forward pass of that many tokens would leave it
+            rope(torch.zeros(1), torch.tensor([[case.length - 1]]))
+            rope.max_seq_len_cached = 2**62
+            rope.original_max_seq_len = 0
+        cos, sin = rope(torch.zeros(1), torch.tensor([ROPE_POSITIONS]))
+        half = case.head_dim // 2
+        tables[name] = torch.cat([cos[0, :, :half], sin[0, :, :half]], dim=1).numpy()
+    return tables
 
 
 def run(

@@ -128,3 +128,40 @@ CASES = {
         config={"sliding_window": Null, "vocab_size": 211, **_heads(8, 4, 128)},
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeCase:
+    """The rope of a published model, and for dynamic scaling the length of the sequence."""
+
+    head_dim: int
+    theta: float
+    scaling: dict[str, Any]
+    max_position_embeddings: int = 4096
+    length: int | None = None
+
+
+ROPE_POSITIONS = [0, 1, 5, 63, 1000, 4095, 8191, 32767, 131071]
+ROPE_CASES = {
+    "default": RopeCase(head_dim=128, theta=1000000.0, scaling={"rope_type": "default"}),
+    "default_80": RopeCase(head_dim=80, theta=10000.0, scaling={"rope_type": "default"}),
+    "linear": RopeCase(head_dim=128, theta=10000.0, scaling={"rope_type": "linear", "factor": 2.5}),
+    "dynamic_within": RopeCase(
+        head_dim=128, theta=10000.0, scaling={"rope_type": "dynamic", "factor": 2.0}, length=4096
+    ),
+    "dynamic_beyond": RopeCase(
+        head_dim=96, theta=10000.0, scaling={"rope_type": "dynamic", "factor": 2.0}, length=5001
+    ),
+    "llama3": RopeCase(
+        head_dim=128,
+        theta=500000.0,
+        max_position_embeddings=131072,
+        scaling={
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+    ),
+}
