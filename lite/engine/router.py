@@ -37,6 +37,7 @@ class Router:
         self._peers: set[Owner] = set()
         self._gone: list[Owner] = []
         self._probes_s: deque[float] = deque()
+        self._readable = False
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         # An unreachable peer is an error, instead of a message lost silently.
@@ -74,6 +75,7 @@ class Router:
             timeout_s = probe_s if timeout_s is None else min(timeout_s, probe_s)
         # Rounded up, or the last millisecond would be waited for in a busy loop.
         events = dict(self._poller.poll(None if timeout_s is None else int(timeout_s * 1e3) + 1))
+        self._readable = self._socket in events
         if self._waker.fileno() in events:
             self._waker.clear()
         if self._monitor in events:
@@ -90,6 +92,8 @@ class Router:
     def receive(self) -> list[tuple[Owner, bytes]]:
         """Return the messages that have arrived, up to a bound."""
         messages: list[tuple[Owner, bytes]] = []
+        if not self._readable:
+            return messages
         try:
             while len(messages) < _MAX_MESSAGES_PER_TURN:
                 owner, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
