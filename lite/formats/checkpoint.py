@@ -85,16 +85,7 @@ def open_checkpoint(path: str | Path, load_format: str = "auto", *, seed: int = 
         raise CheckpointError(
             f"load_format {load_format!r} is unknown; choose one of {', '.join(LOAD_FORMATS)}"
         )
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise CheckpointError(
-            f"{path}: no such directory; give the path of a downloaded checkpoint "
-            "(config.json, *.safetensors, tokenizer.json)"
-        )
-    if path.suffix == ".gguf":
-        raise UnsupportedModelError(f"{path}: GGUF is not supported; use a safetensors checkpoint")
-    directory = path if path.is_dir() else path.parent
-    config_file = path if path.suffix == ".json" and path.is_file() else directory / "config.json"
+    directory, config_file = find_config(path)
     if not config_file.is_file():
         _refuse_other_formats(directory)
         raise CheckpointError(f"{config_file}: missing; a checkpoint needs its config.json")
@@ -111,6 +102,26 @@ def open_checkpoint(path: str | Path, load_format: str = "auto", *, seed: int = 
         if load_format == "dummy"
         else _open_safetensors(directory),
     )
+
+
+def find_config(path: str | Path) -> tuple[Path, Path]:
+    """Return the directory and the config.json of a checkpoint, which may not exist.
+
+    Raises:
+        CheckpointError: nothing is at `path`.
+        UnsupportedModelError: `path` is a file in a format that is not read.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return path, path / "config.json"
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no such directory; give the path of a downloaded checkpoint "
+            "(config.json, *.safetensors, tokenizer.json)"
+        )
+    if path.suffix == ".gguf":
+        raise UnsupportedModelError(f"{path}: GGUF is not supported; use a safetensors checkpoint")
+    return path.parent, path if path.suffix == ".json" else path.parent / "config.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lite.config import ModelConfig
 from lite.errors import CheckpointError
+from lite.formats.checkpoint import find_config
 
 DEMO = "demo"
 
@@ -22,6 +23,7 @@ def locate_model(model: str) -> ModelLocation:
 
     Raises:
         CheckpointError: there is none; says what was looked for.
+        UnsupportedModelError: it is a file in a format that is not read.
     """
     path = Path(model).expanduser()
     if not path.exists():
@@ -33,9 +35,8 @@ def locate_model(model: str) -> ModelLocation:
         from lite.models.demo import demo_checkpoint
 
         path = demo_checkpoint()
-    if path.is_dir():
-        return ModelLocation(directory=path, config_file=path / "config.json")
-    return ModelLocation(directory=path.parent, config_file=path)
+    directory, config_file = find_config(path)
+    return ModelLocation(directory=directory, config_file=config_file)
 
 
 def served_name(config: ModelConfig) -> str:

@@ -1,0 +1,47 @@
+"""Finding the checkpoint that a setting names."""
+
+from pathlib import Path
+
+import pytest
+
+from lite.config import ModelConfig
+from lite.errors import CheckpointError, UnsupportedModelError
+from lite.models.location import locate_model, served_name
+
+
+def test_a_directory_or_a_file_in_it_names_the_checkpoint(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    for path in (tmp_path, tmp_path / "config.json", tmp_path / "model.safetensors"):
+        location = locate_model(str(path))
+        assert location.directory == tmp_path
+        assert location.config_file == tmp_path / "config.json"
+
+
+def test_the_demo_is_made_unless_a_directory_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert locate_model("demo").directory.parent == tmp_path / "cache"
+    (tmp_path / "demo").mkdir()
+    assert locate_model("demo").directory == Path("demo")
+
+
+def test_a_name_that_is_no_path_is_refused_with_the_remedy() -> None:
+    with pytest.raises(CheckpointError, match=r"'org/model': no such directory; .*'demo'"):
+        locate_model("org/model")
+
+
+def test_a_gguf_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
+    with pytest.raises(UnsupportedModelError, match="GGUF"):
+        locate_model(str(tmp_path / "model.gguf"))
+
+
+def test_the_served_name_is_the_configured_one_else_the_directorys(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    assert served_name(ModelConfig(model=str(tmp_path))) == tmp_path.name
+    assert served_name(ModelConfig(model=str(tmp_path / "config.json"))) == tmp_path.name
+    assert served_name(ModelConfig(model=str(tmp_path), served_model_name="x")) == "x"
+    assert served_name(ModelConfig(model="demo")) == "demo"
