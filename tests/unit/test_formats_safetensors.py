@@ -172,3 +172,23 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_refused(tmp_path: Path
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="shrank"):
         file.array("a")
+
+
+def test_no_damage_to_a_header_gets_past_the_checks_unnoticed_or_crashes(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, {"a": np.arange(4, dtype=np.float32), "b": np.ones(3, np.uint16)})
+    good = path.read_bytes()
+    header_end = 8 + struct.unpack_from("<Q", good)[0]
+    generator = np.random.default_rng(0)
+    for _ in range(500):
+        data = bytearray(good)
+        for position in generator.integers(0, header_end, generator.integers(1, 4)):
+            data[position] = generator.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            file = SafetensorsFile(path)
+            sizes = [entry.end - entry.start for entry in file.entries.values()]
+        except CheckpointError as error:
+            assert str(path) in str(error)
+        else:
+            assert sum(sizes) == len(good) - header_end
