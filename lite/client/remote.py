@@ -16,7 +16,12 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from lite.client.stream import OutputQueue, RequestStream
-from lite.engine.address import EngineAddress, parse_address
+from lite.engine.address import (
+    HEARTBEAT_INTERVAL_MS,
+    HEARTBEAT_TIMEOUT_MS,
+    EngineAddress,
+    parse_address,
+)
 from lite.engine.waker import Waker
 from lite.errors import EngineClosedError, EngineDeadError, InvalidRequestError, LiteError
 from lite.log import get_logger
@@ -36,10 +41,6 @@ from lite.messages import (
     StepOutputs,
 )
 
-# A silent peer is dropped after this long: it covers stopped processes, since one that ended is
-# noticed at once.
-HEARTBEAT_INTERVAL_MS = 2_000
-HEARTBEAT_TIMEOUT_MS = 15_000
 _RECONNECT_MS = 50
 _MAX_RECONNECT_MS = 500
 _MAX_FRAMES = 64

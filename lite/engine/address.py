@@ -1,4 +1,4 @@
-"""Where an engine process listens: the one notation that both of its ends read."""
+"""Where an engine process listens, and when a silent peer is dead: what both ends agree on."""
 
 import os
 import secrets
@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lite.errors import ConfigError
+
+# A peer that answers no heartbeat for this long is taken for dead: its process is stopped, or its
+# machine gone. One that exits is noticed at once.
+HEARTBEAT_INTERVAL_MS = 2_000
+HEARTBEAT_TIMEOUT_MS = 15_000
 
 # The kernel's limit for the path of a Unix socket is 104 to 108 bytes.
 _MAX_PATH_BYTES = 100

@@ -8,17 +8,13 @@ import msgspec
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from lite.engine.address import EngineAddress
+from lite.engine.address import HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS, EngineAddress
 from lite.engine.loop import Owner
 from lite.engine.waker import Waker
 from lite.errors import ConfigError
 from lite.log import get_logger
 from lite.messages import Outbound
 
-# A peer that answers no heartbeat for this long is taken for dead: its process is stopped, or its
-# machine gone. One that exits is noticed at once.
-HEARTBEAT_INTERVAL_MS = 2_000
-HEARTBEAT_TIMEOUT_MS = 15_000
 # The socket learns of a lost connection shortly after its monitor does, so it is asked repeatedly.
 _PROBE_DELAYS_S = (0.0, 0.1, 1.0)
 _MAX_MESSAGES_PER_TURN = 256
