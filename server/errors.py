@@ -140,7 +140,13 @@ def to_api_error(error: BaseException) -> ApiError:
                 code="engine_dead",
                 retry_after_s=_RETRY_LOADING_S,
             )
-        case EngineError() | LiteError():
+        case EngineError():
+            return ApiError(
+                500,
+                "The engine failed on this request; its log names the cause.",
+                code="internal_error",
+            )
+        case LiteError():
             return ApiError(500, str(error), code="internal_error")
         case falcon.HTTPError():
             return _from_falcon(error)
@@ -182,12 +188,19 @@ def _handle(
         if record is not None:
             record.client_gone = True
         return
-    answer = to_api_error(error)
-    if answer.status >= 500 and not isinstance(error, ApiError | LiteError | falcon.HTTPError):
-        log.error("unexpected error", exc_info=error)
+    answer = explain(error)
     write(resp, answer)
     if record is not None:
         record.error_code = answer.code
+
+
+def explain(error: Exception) -> ApiError:
+    """Return the error response for an exception; log what the response keeps to itself."""
+    answer = to_api_error(error)
+    if answer.code == "internal_error":
+        known = isinstance(error, LiteError)
+        log.error("request failed", reason=str(error), exc_info=None if known else error)
+    return answer
 
 
 def write(resp: falcon.Response, error: ApiError) -> None:

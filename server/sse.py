@@ -7,14 +7,10 @@ from typing import Protocol
 import falcon
 import msgspec
 
-from lite.errors import LiteError
-from lite.log import get_logger
 from lite.outputs import OutputDelta
-from server.errors import ApiError, ClientGoneError, to_api_error
+from server.errors import ClientGoneError, explain
 from server.generation import Generation
 from server.record import RequestRecord
-
-log = get_logger(__name__)
 
 # NOTE: heartbeats are comments, and no `id:` or `retry:` is ever sent: OpenAI's client trips over
 # comments after an id, and over blocks that hold only a retry.
@@ -103,10 +99,8 @@ class EventStream:
             raise StopIteration from None
         except Exception as error:
             self._done = True
-            answer = to_api_error(error)
+            answer = explain(error)
             self._record.error_code = answer.code
-            if not isinstance(error, ApiError | LiteError):
-                log.error("unexpected error", exc_info=error)
             return event(answer.body()) + DONE
 
     def _wait(self) -> bytes:

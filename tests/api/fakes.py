@@ -146,7 +146,8 @@ class FakeGenerator:
         self.chat_options = options
         for i, message in enumerate(messages):
             if not isinstance(message.get("content"), str | None):
-                raise InvalidRequestError("Only text.", param=f"messages[{i}].content")
+                param = f"messages[{i}].content"
+                raise InvalidRequestError(f"{param} must be text.", param=param)
         text = "\n".join(str(message.get("content") or "") for message in messages)
         return self.tokenizer.encode(text)
 
@@ -171,9 +172,7 @@ class FakeGenerator:
         text = self.tokenizer.decode(prompt_token_ids)
         directives = {name: float(value or 1) for name, value in _DIRECTIVE.findall(text)}
         output = [ord(c) for c in _DIRECTIVE.sub("", text)]
-        prepared = FakePrepared(
-            request_id, params, prompt_token_ids, salt, output, directives
-        )
+        prepared = FakePrepared(request_id, params, prompt_token_ids, salt, output, directives)
         self.prepared.append(prepared)
         return prepared
 
@@ -221,8 +220,15 @@ class FakeGenerator:
             if last:
                 reason = "length" if num_output == limit and len(output) > limit else "stop"
             yield [
-                self._delta(prepared, index, tokens, num_output, first=i == 0, reason=reason,
-                            stop=stop if reason == "stop" else None)
+                self._delta(
+                    prepared,
+                    index,
+                    tokens,
+                    num_output,
+                    first=i == 0,
+                    reason=reason,
+                    stop=stop if reason == "stop" else None,
+                )
                 for index in range(params.n)
             ]
 
@@ -263,7 +269,9 @@ class FakeGenerator:
         for i in range(num_top):
             position.setdefault(
                 token_id + 1 + i,
-                Logprob(-0.5 if i == 0 else float("-inf"), 1 if i == 0 else 2 + i, chr(token_id + 1 + i)),
+                Logprob(
+                    -0.5 if i == 0 else float("-inf"), 1 if i == 0 else 2 + i, chr(token_id + 1 + i)
+                ),
             )
         return position
 
@@ -282,4 +290,8 @@ def make_services(
     """Return services over fakes, and the fakes."""
     engine = FakeEngine()
     generator = FakeGenerator(engine, default_sampling)
-    return create_services(config or Config(), engine=engine, generator=generator), engine, generator
+    return (
+        create_services(config or Config(), engine=engine, generator=generator),
+        engine,
+        generator,
+    )

@@ -53,7 +53,9 @@ class GunicornServer:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if self.process.poll() is not None:
-                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log}")
+                raise AssertionError(
+                    f"the server ended with {self.process.returncode}:\n{self.log}"
+                )
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {timeout_s} s:\n{self.log}")
             time.sleep(0.02)
