@@ -130,13 +130,13 @@ def block_weight(typingctx, address, largest, inverse):
         largest, inverse = emitter.broadcast(largest), emitter.broadcast(inverse)
 
         def body(i, carried):
-            where = builder.add(address, builder.mul(i, emitter.int(64)))
+            where = builder.add(address, builder.mul(i, emitter.constant(64)))
             logits = emitter.load(where, _FLOATS, 4)
             x = builder.fmul(builder.fsub(logits, largest), inverse)
             return [builder.add(carried[0], _emit_weight(builder, x))]
 
         zero = ir.Constant(_LONGS, [0] * _LANES)
-        (total,) = emitter.loop(emitter.int(_NUM_VECTORS), [zero], body)
+        (total,) = emitter.loop(emitter.constant(_NUM_VECTORS), [zero], body)
         add = declare(builder.module, "llvm.vector.reduce.add.v16i64", _I64, [_LONGS])
         return builder.call(add, [total])
 
