@@ -31,7 +31,7 @@ from lite.errors import (
     QueueTimeoutError,
 )
 from lite.log import get_logger
-from lite.messages import EngineStats, GenerateRequest, TokenOutput
+from lite.messages import EngineStats, GenerateRequest, SamplingSpec, TokenOutput
 from lite.models.spec import DynamicScaling
 from lite.scheduling import FINISHED_LENGTH, FINISHED_STOP, Batch, Scheduler
 
@@ -54,14 +54,7 @@ class EngineCore:
         self._model = model
         self._config = config
         self._runner = Runner(model, engine)
-        self._scheduler = Scheduler(
-            num_blocks=model.plan.num_blocks,
-            block_size=engine.block_size,
-            max_num_seqs=engine.max_num_seqs,
-            max_num_batched_tokens=engine.max_num_batched_tokens,
-            max_model_len=model.plan.max_model_len,
-            enable_prefix_caching=engine.enable_prefix_caching,
-        )
+        self._scheduler = self._new_scheduler()
         self._batch = Batch(
             max_num_seqs=engine.max_num_seqs,
             max_num_batched_tokens=engine.max_num_batched_tokens,
@@ -71,9 +64,10 @@ class EngineCore:
         self._requests: dict[Key, Request] = {}
         self._outputs: dict[int, Output] = {}
         self._unscheduled: set[int] = set()
-        self._deadlines: list[tuple[float, int, Request]] = []
+        self._deadlines: list[tuple[float, int, Key]] = []
         self._ready: list[tuple[Owner, TokenOutput]] = []
         self._seq_ids = itertools.count(1)
+        self._entry_ids = itertools.count()
         self._seeds = np.random.default_rng(config.model.seed)
         self._started_s = self._last_step_s = time.monotonic()
         self._num_steps = 0
@@ -87,7 +81,47 @@ class EngineCore:
             ModelError: the checkpoint cannot be used.
             CapacityError: it does not fit into memory.
         """
-        return cls(load_model(config), config)
+        core = cls(load_model(config), config)
+        core.warm_up()
+        return core
+
+    def _new_scheduler(self) -> Scheduler:
+        engine, plan = self._config.engine, self._model.plan
+        return Scheduler(
+            num_blocks=plan.num_blocks,
+            block_size=engine.block_size,
+            max_num_seqs=engine.max_num_seqs,
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            max_model_len=plan.max_model_len,
+            enable_prefix_caching=engine.enable_prefix_caching,
+        )
+
+    def warm_up(self) -> None:
+        """Run a short request through every kernel, so that none is compiled while users wait.
+
+        Raises:
+            EngineError: the kernels do not work on this machine.
+        """
+        sampling = SamplingSpec(
+            temperature=1.0,
+            top_k=2,
+            seed=0,
+            max_tokens=1,
+            logprobs=1,
+            prompt_logprobs=1,
+            logit_bias={0: 0.0},
+            allowed_token_ids=[0],
+        )
+        num_prompt_tokens = min(16, self._model.plan.max_model_len - 1)
+        prompt = np.zeros(num_prompt_tokens, np.dtype("<i4")).tobytes()
+        self._add(
+            GenerateRequest(request_id="warm-up", prompt_token_ids=prompt, sampling=sampling), None
+        )
+        for _, output in self.step():
+            if output.error is not None:
+                raise EngineError(f"The warm-up failed: {output.error}")
+        self._scheduler = self._new_scheduler()
+        self._num_steps = 0
 
     @property
     def model(self) -> LoadedModel:
@@ -128,9 +162,9 @@ class EngineCore:
         else:
             for index in siblings:
                 self._start_output(request, index)
-        if message.queue_timeout_s is not None:
-            deadline = request.arrival_s + message.queue_timeout_s
-            heapq.heappush(self._deadlines, (deadline, id(request), request))
+        if request.deadline_s is not None:
+            entry = (request.deadline_s, next(self._entry_ids), request.key)
+            heapq.heappush(self._deadlines, entry)
 
     def _check(self, message: GenerateRequest, prompt: IntArray) -> None:
         vocab_size = self._model.decoder.vocab_size
@@ -251,11 +285,11 @@ class EngineCore:
             try:
                 self._runner.launch(self._batch, self._prompt_lengths())
                 sampled = self._runner.collect(self._batch, self._sampling_states())
+                self._collect_prompt_logprobs()
             except Exception as error:
                 log.exception("step_failed", num_seqs=num_seqs)
                 self._fail_batch(error)
             else:
-                self._collect_prompt_logprobs()
                 self._update(sampled, ready)
             self._num_steps += 1
             self._observer.on_step(
@@ -270,9 +304,11 @@ class EngineCore:
 
     def _expire(self, now_s: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now_s:
-            _, _, request = heapq.heappop(self._deadlines)
-            started = any(o.scheduled_s is not None for o in request.outputs.values())
-            if started or self._requests.get(request.key) is not request:
+            deadline_s, _, key = heapq.heappop(self._deadlines)
+            request = self._requests.get(key)
+            if request is None or request.deadline_s != deadline_s:
+                continue
+            if any(output.scheduled_s is not None for output in request.outputs.values()):
                 continue
             error = QueueTimeoutError(
                 f"The request waited {now_s - request.arrival_s:.1f} s in the queue; "

@@ -1,8 +1,9 @@
 """From a configuration to a model in memory: checkpoint, declaration, plan, kernels, weights."""
 
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lite_kernels
 from lite.config import Config, EngineConfig
@@ -14,7 +15,7 @@ from lite.models import declare
 from lite.models.decoder import workspace_nbytes
 from lite.models.location import locate_model, served_name
 from lite.models.spec import Decoder
-from lite.models.weights import Weights, load_weights
+from lite.models.weights import Weights, load_weights, tensor_shapes
 from lite_kernels import Kernels
 
 # Rows whose logits are computed at once; more are done in pieces of this size.
@@ -54,6 +55,8 @@ def load_model(config: Config) -> LoadedModel:
         plan = plan_for(decoder, kernels, config)
         for line in plan.lines():
             log.info("memory_plan", part=line)
+        # The rope table covers what is served, not what the model was declared for.
+        decoder = replace(decoder, max_model_len=plan.max_model_len)
         weights = load_weights(decoder, checkpoint, kernels)
     name = served_name(config.model)
     log.info(
@@ -110,13 +113,7 @@ def plan_for(decoder: Decoder, kernels: Kernels, config: Config) -> MemoryPlan:
 
 def num_parameters(decoder: Decoder) -> int:
     """Count the weights of a declaration."""
-    attention, hidden = decoder.attention, decoder.hidden_size
-    heads = attention.num_heads + 2 * attention.num_kv_heads
-    layer = hidden * heads * attention.head_dim
-    layer += attention.num_heads * attention.head_dim * hidden
-    layer += 3 * hidden * decoder.mlp.intermediate_size + 2 * hidden
-    embeddings = decoder.vocab_size * hidden * (1 if decoder.tie_word_embeddings else 2)
-    return embeddings + decoder.num_layers * layer + hidden
+    return sum(math.prod(shape) for shape in tensor_shapes(decoder).values())
 
 
 def activations_nbytes(decoder: Decoder, kernels: Kernels, engine: EngineConfig) -> int:

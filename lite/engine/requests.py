@@ -32,6 +32,12 @@ class Request:
     num_cached_tokens: int = 0
 
     @property
+    def deadline_s(self) -> float | None:
+        """Monotonic time at which waiting in the queue ends with an error."""
+        timeout_s = self.message.queue_timeout_s
+        return None if timeout_s is None else self.arrival_s + timeout_s
+
+    @property
     def key(self) -> Key:
         return self.owner, self.message.request_id
 
