@@ -3,7 +3,7 @@
 import numpy as np
 
 from lite_kernels.cpu.isa.memory import bits_to_float
-from lite_kernels.cpu.kernel import jit
+from lite_kernels.cpu.kernel import jit_inline
 
 SILU, GELU, GELU_TANH = range(3)
 ACTIVATIONS = {"silu": SILU, "gelu": GELU, "gelu_tanh": GELU_TANH}
@@ -27,7 +27,7 @@ _EXP1 = np.float32(1.6666665459e-1)
 _EXP0 = np.float32(5.0000001201e-1)
 
 
-@jit
+@jit_inline
 def exp(x):
     """Return e^x to 2e-7 relative, saturating outside [-87.3, 88.7]; NaN is not kept."""
     x = x if x > _EXP_LOWEST else _EXP_LOWEST
@@ -70,7 +70,7 @@ _SMALL_ERF = np.array(
 _S0, _S1, _S2, _S3, _S4, _S5 = (np.float32(value) for value in _SMALL_ERF)
 
 
-@jit
+@jit_inline
 def _one_plus_erf(a):
     """Return 1 + erf(a) to 1e-7 absolute, without cancellation in the negative tail."""
     t = abs(a)
@@ -87,19 +87,19 @@ _TANH_SCALE = np.float32(2.0 * 0.7978845608028654)
 _TANH_CUBE = np.float32(0.044715)
 
 
-@jit
+@jit_inline
 def silu(x):
     """Return x * sigmoid(x)."""
     return x / (_ONE + exp(-x))
 
 
-@jit
+@jit_inline
 def gelu(x):
     """Return x * Phi(x), Phi the normal distribution."""
     return _HALF * x * _one_plus_erf(x * _SQRT_HALF)
 
 
-@jit
+@jit_inline
 def gelu_tanh(x):
     """Return x/2 (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3)."""
     return x / (_ONE + exp(-_TANH_SCALE * (x + _TANH_CUBE * x * x * x)))

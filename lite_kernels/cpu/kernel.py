@@ -22,6 +22,11 @@ def jit(function: Callable[..., Any]) -> Any:
     return numba.njit(**_OPTIONS)(function)
 
 
+def jit_inline(function: Callable[..., Any]) -> Any:
+    """Like `jit`, inlined in any case: for math in loops that must become vector code."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
 def jit_fast(function: Callable[..., Any]) -> Any:
     """Like `jit`, for reductions: the compiler may reorder and fuse additions.
 

@@ -49,23 +49,28 @@ def _store_rows(tile, bias, out, stride, num_rows, width, adds):
 
 
 @jit
-def _activate_rows(tile, bias, num_rows, activation):
-    """Replace the first 16 columns of each row by activation(gate) * up."""
+def _activate_rows(tile, bias, num_rows, columns, activation):
+    """Replace the first 16 `columns` of each row by activation(gate) * up.
+
+    PERF: 16 comes from the record: a loop of known length is unrolled, not vectorised (27x).
+    """
     for r in range(num_rows):
-        sums = array_at(tile + r * PANEL * 4, PANEL, np.float32)
+        gate = array_at(tile + r * PANEL * 4, _HALF, np.float32)
+        up = array_at(tile + (r * PANEL + _HALF) * 4, _HALF, np.float32)
         if bias != 0:
             biases = array_at(bias, PANEL, np.float32)
-            for c in range(PANEL):
-                sums[c] += biases[c]
+            for c in range(columns):
+                gate[c] += biases[c]
+                up[c] += biases[c + _HALF]
         if activation == SILU:
-            for c in range(_HALF):
-                sums[c] = silu(sums[c]) * sums[c + _HALF]
+            for c in range(columns):
+                gate[c] = silu(gate[c]) * up[c]
         elif activation == GELU:
-            for c in range(_HALF):
-                sums[c] = gelu(sums[c]) * sums[c + _HALF]
+            for c in range(columns):
+                gate[c] = gelu(gate[c]) * up[c]
         else:
-            for c in range(_HALF):
-                sums[c] = gelu_tanh(sums[c]) * sums[c + _HALF]
+            for c in range(columns):
+                gate[c] = gelu_tanh(gate[c]) * up[c]
 
 
 @jit
@@ -93,7 +98,7 @@ def _gemm(tid, num_threads, args, dtype):
     num_panels, num_steps, num_blocks = argument(args, 9), argument(args, 10), argument(args, 11)
     max_rows, epilogue, activation = argument(args, 12), argument(args, 13), argument(args, 14)
     panel_bytes = num_steps * STEP_BYTES
-    columns = _HALF if epilogue == _GATED else PANEL
+    columns = argument(args, 15)
     tile = stack_bytes(_TILE_BYTES)
     count = num_blocks * num_panels
     task, stop = next_range(args, num_threads, count)
@@ -130,7 +135,7 @@ def _gemm(tid, num_threads, args, dtype):
             )
             where = out + start * out_stride + column * itemsize
             if epilogue == _GATED:
-                _activate_rows(tile, panel_bias, tile_rows, activation)
+                _activate_rows(tile, panel_bias, tile_rows, columns, activation)
                 _store_activated(tile, where, out_stride, tile_rows, width, itemsize)
             else:
                 _store_rows(tile, panel_bias, where, out_stride, tile_rows, width, epilogue == _ADD)
@@ -306,6 +311,7 @@ class Linears:
             max_rows,
             epilogue,
             activation,
+            _HALF if linear.is_gated else PANEL,
         )
 
 

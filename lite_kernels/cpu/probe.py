@@ -22,8 +22,8 @@ def _read(tid, num_threads, args):
     start, stop = share(argument(args, 1) // 1024, tid, num_threads)
     words = array_at(argument(args, 0) + start * 4096, (stop - start) * 1024, np.uint32)
     combined = np.uint32(0)
-    for word in words:
-        combined ^= word
+    for i in range(words.size):
+        combined ^= words[i]
     store(argument(args, 2) + 64 * tid, combined, np.uint32)
 
 
