@@ -108,10 +108,10 @@ def retry_headers(retry_after_s: float) -> dict[str, str]:
     }
 
 
-def shutting_down() -> ApiError:
-    """Return the answer to new work while the server drains."""
+def shutting_down(what: str = "takes no new requests") -> ApiError:
+    """Return the answer to new work while the server drains, or to work it can't finish."""
     return unavailable(
-        "The server is shutting down and takes no new requests; retry elsewhere or later.",
+        f"The server is shutting down and {what}; retry elsewhere or later.",
         code="shutting_down",
         retry_after_s=_RETRY_DRAINING_S,
     )

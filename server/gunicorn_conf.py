@@ -103,6 +103,11 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.drain_s = _config.server.drain_s
 
 
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget the room that a worker had, however it ended."""
+    server.board.publish(worker.age, 0)
+
+
 def on_exit(server: Any) -> None:
     """Stop the engine after the workers."""
     if _engine_of(server) is not None:

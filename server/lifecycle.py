@@ -66,4 +66,4 @@ class Lifecycle:
     def check(self) -> None:
         """Raise 503 in a running request once the drain time is over."""
         if self._expired:
-            raise shutting_down()
+            raise shutting_down("could not finish this request in time")

@@ -29,28 +29,42 @@ _LINGER_BYTES = 65536
 # After the drain time, how long streams get to write their last frame.
 _LAST_WORDS_S = 2.0
 _TICK_S = 0.25
+# How often a full worker looks whether the others still have room.
+_YIELD_S = 0.02
 # How much longer than the drain time gunicorn's master must wait before it kills a worker.
 GRACE_S = 10
 
 
 class Board:
-    """A byte that gunicorn's master shares with its workers: whether the whole server stops.
+    """Memory that gunicorn's master shares with its workers.
 
-    A worker that gets SIGTERM cannot tell otherwise whether it is being replaced (HUP), and must
-    leave the listening socket to its successor, or nobody else will answer from now on.
+    It says whether the whole server stops: a worker that gets SIGTERM cannot tell otherwise whether
+    it is being replaced (HUP), and must leave the listening socket to its successor, or nobody else
+    will answer from now on. And it says which workers have room, since connections fall on workers
+    at random: a full one leaves the next connection to another, if that helps.
     """
 
+    _NUM_WORKERS = 256  # more than ever live at once; numbers are reused
+
     def __init__(self) -> None:
-        self._shared = mmap.mmap(-1, 1)
+        self._cells = memoryview(mmap.mmap(-1, 4 * (1 + self._NUM_WORKERS))).cast("i")
 
     @property
     def stopping(self) -> bool:
         """Whether the server stops for good."""
-        return self._shared[0] != 0
+        return self._cells[0] != 0
 
     def announce_stop(self) -> None:
-        """Tell all workers."""
-        self._shared[0] = 1
+        """Tell all workers that the server stops."""
+        self._cells[0] = 1
+
+    def publish(self, age: int, num_free: int) -> None:
+        """Say how many more requests the worker of that age has room for."""
+        self._cells[1 + age % self._NUM_WORKERS] = max(0, num_free)
+
+    def has_room(self) -> bool:
+        """Return whether any worker has room."""
+        return any(self._cells[1:])
 
 
 class _Socket(socket.socket):
@@ -116,6 +130,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.lifecycle = Lifecycle(self.cfg.threads)
         self._lingering: dict[socket.socket, float] = {}  # until when, in order
         self._active: set[TConn] = set()
+        self._num_pooled = 0  # connections with a thread, or waiting for one
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -144,6 +159,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             selectors.EVENT_READ,
             lambda sock: self.on_pending_socket_readable(connection, sock),
         )
+
+    def enqueue_req(self, conn: TConn) -> None:
+        self._num_pooled += 1
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: TConn, fs: "futures.Future[Any]") -> None:
+        self._num_pooled -= 1
+        super().finish_request(conn, fs)
 
     def handle(self, conn: TConn) -> Any:
         self._active.add(conn)
@@ -191,11 +214,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         )
         self.set_accept_enabled(True)
         while self.alive and self.is_parent_alive():
-            self._turn(1.0, accepting=self.nr_conns < self.worker_connections)
+            if self._leaves_next_to_others():
+                self._turn(_YIELD_S, accepting=False)
+            else:
+                self._turn(1.0, accepting=self.nr_conns < self.worker_connections)
         self.alive = False
+        self._publish(0)
         self._drain()
         self._abandon()
         self.wsgi.close()
+
+    def _leaves_next_to_others(self) -> bool:
+        num_free = self.cfg.threads - self._num_pooled - len(self.pending_conns)
+        self._publish(num_free)
+        return num_free <= 0 and self.board is not None and self.board.has_room()
+
+    def _publish(self, num_free: int) -> None:
+        if self.board is not None:
+            self.board.publish(self.age, num_free)
 
     def _turn(self, timeout_s: float, *, accepting: bool) -> None:
         self.notify()
