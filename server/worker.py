@@ -213,6 +213,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
         )
         self.set_accept_enabled(True)
+        log.info("worker ready", max_running=self.cfg.threads)
         while self.alive and self.is_parent_alive():
             if self._leaves_next_to_others():
                 self._turn(_YIELD_S, accepting=False)

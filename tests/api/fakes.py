@@ -28,7 +28,7 @@ MAX_MODEL_LEN = 4096
 # What a prompt can ask of the fake, as in "[delay=0.05]hello".
 _DIRECTIVE = re.compile(r"\[(delay|silent|die|full|loading|queue|bug|batch)(?:=([\d.]+))?\]")
 _REFUSALS = {
-    "full": OverloadedError("The queue is full (4 requests).", retry_after_s=2.5),
+    "full": OverloadedError("The queue is full (4 requests).", retry_after_s=0.4),
     "loading": ModelLoadingError("The model is still loading."),
     "queue": QueueTimeoutError("Waited longer than 1 s in the queue."),
     "bug": ZeroDivisionError("secret detail"),
@@ -267,12 +267,8 @@ class FakeGenerator:
         """The chosen token is the second likely one, after the next code point."""
         position = {token_id: Logprob(-1.5, 2, self.tokenizer.decode([token_id], False))}
         for i in range(num_top):
-            position.setdefault(
-                token_id + 1 + i,
-                Logprob(
-                    -0.5 if i == 0 else float("-inf"), 1 if i == 0 else 2 + i, chr(token_id + 1 + i)
-                ),
-            )
+            logprob, rank = (-0.5, 1) if i == 0 else (float("-inf"), 2 + i)
+            position[token_id + 1 + i] = Logprob(logprob, rank, chr(token_id + 1 + i))
         return position
 
 
@@ -290,8 +286,5 @@ def make_services(
     """Return services over fakes, and the fakes."""
     engine = FakeEngine()
     generator = FakeGenerator(engine, default_sampling)
-    return (
-        create_services(config or Config(), engine=engine, generator=generator),
-        engine,
-        generator,
-    )
+    services = create_services(config or Config(), engine=engine, generator=generator)
+    return services, engine, generator

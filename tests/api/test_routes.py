@@ -120,9 +120,8 @@ def test_each_request_is_observed_under_its_routes_template(api: Api) -> None:
         ("POST", "/v1/chat/completions", 200),
         ("POST", "/v1/chat/completions", 200),
     ]
-    assert all(
-        one.request_bytes > 0 and one.response_bytes > 0 for one in api.engine.observations[3:]
-    )
+    for one in api.engine.observations[3:]:
+        assert min(one.request_bytes, one.response_bytes, one.duration_s) > 0
 
 
 @pytest.fixture
