@@ -1,5 +1,6 @@
 """The engine process, its supervisor and RemoteEngineClient, in real processes; a fake core."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -64,35 +65,58 @@ def is_ready(client: RemoteEngineClient) -> bool:
 Start = Callable[..., tuple[Supervisor, RemoteEngineClient]]
 
 
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Return a function that starts a supervised fake engine and connects to it."""
-    monkeypatch.chdir(ROOT)
-    supervisors: list[Supervisor] = []
-    clients: list[RemoteEngineClient] = []
+class Engines:
+    """Starts supervised fake engines, connects to them, and ends them all."""
 
-    def start_one(
-        *,
-        ready: bool = True,
-        config: Config | None = None,
-        **variables: str,
+    def __init__(self) -> None:
+        self._supervisors: list[Supervisor] = []
+        self._clients: list[RemoteEngineClient] = []
+
+    def start(
+        self, *, ready: bool = True, config: Config | None = None, **variables: str
     ) -> tuple[Supervisor, RemoteEngineClient]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("LITE_", "VLLM_"))}
         environ |= {"LITE_LOG_LEVEL": "warning", "LITE_CONFIG": os.devnull, **variables}
-        supervisors.append(supervisor.start(config or Config(), environ, engine=FAKE_ENGINE))
-        client = RemoteEngineClient(supervisors[-1].address, connect_timeout_s=10.0)
-        clients.append(client)
+        one = supervisor.start(config or Config(), environ, engine=FAKE_ENGINE)
+        client = RemoteEngineClient(one.address, connect_timeout_s=10.0)
+        self._supervisors.append(one)
+        self._clients.append(client)
         if ready:
             wait_until(lambda: is_ready(client))
-        return supervisors[-1], client
+        return one, client
 
-    yield start_one
-    for client in clients:
-        client.close()
-    for one in supervisors:
-        pids = [process.pid for process in family(one)]
-        one.stop(10.0)
-        wait_until(lambda pids=pids: not any(map(psutil.pid_exists, pids)))
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        for one in self._supervisors:
+            pids = [process.pid for process in family(one)]
+            one.stop(10.0)
+            wait_until(lambda pids=pids: not any(map(psutil.pid_exists, pids)))
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Return a function that starts an engine of the test's own."""
+    monkeypatch.chdir(ROOT)
+    engines = Engines()
+    yield engines.start
+    engines.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Return the address of an engine for all tests that leave it alive."""
+    with contextlib.chdir(ROOT):
+        engines = Engines()
+        yield engines.start()[0].address
+        engines.close()
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[RemoteEngineClient]:
+    client = RemoteEngineClient(address, connect_timeout_s=10.0)
+    yield client
+    client.close()
 
 
 def family(one: Supervisor) -> list[psutil.Process]:
@@ -103,8 +127,7 @@ def family(one: Supervisor) -> list[psutil.Process]:
         return []
 
 
-def test_a_request_streams_its_tokens_and_ends(start: Start) -> None:
-    _, client = start()
+def test_a_request_streams_its_tokens_and_ends(client: RemoteEngineClient) -> None:
     outputs = list(client.submit(request("a", n=2)))
     for index in (0, 1):
         assert token_ids([o for o in outputs if o.index == index]) == [11, 12, 13]
@@ -112,15 +135,15 @@ def test_a_request_streams_its_tokens_and_ends(start: Start) -> None:
     assert client.stats().num_running == 0
 
 
-def test_an_id_in_use_is_refused_and_free_again_afterwards(start: Start) -> None:
-    _, client = start()
-    with client.submit(request("a", max_tokens=10_000)), pytest.raises(InvalidRequestError):
+def test_an_id_in_use_is_refused_and_free_again_afterwards(client: RemoteEngineClient) -> None:
+    stream = client.submit(request("a"))
+    with pytest.raises(InvalidRequestError):
         client.submit(request("a"))
+    assert token_ids(stream) == [11, 12, 13]
     assert token_ids(client.submit(request("a"))) == [11, 12, 13]
 
 
-def test_64_threads_stream_at_once(start: Start) -> None:
-    _, client = start()
+def test_64_threads_stream_at_once(client: RemoteEngineClient) -> None:
     received: dict[int, list[int]] = {}
 
     def read(number: int) -> None:
@@ -153,8 +176,9 @@ def test_a_slow_reader_gets_everything_in_few_outputs(start: Start) -> None:
     assert len(outputs) < 200
 
 
-def test_closing_or_dropping_a_stream_stops_the_engine_working_for_it(start: Start) -> None:
-    _, client = start()
+def test_closing_or_dropping_a_stream_stops_the_engine_working_for_it(
+    client: RemoteEngineClient,
+) -> None:
     stream = client.submit(request("closed", max_tokens=100_000))
     next(stream)
     stream.close()
@@ -165,8 +189,7 @@ def test_closing_or_dropping_a_stream_stops_the_engine_working_for_it(start: Sta
     wait_until(lambda: client.stats().num_running == 0, 2.0)
 
 
-def test_one_output_is_stopped_and_the_others_go_on(start: Start) -> None:
-    _, client = start()
+def test_one_output_is_stopped_and_the_others_go_on(client: RemoteEngineClient) -> None:
     stream = client.submit(request("a", n=2, max_tokens=30))
     assert next(stream).index == 0
     client.abort("a", 0)
@@ -272,9 +295,9 @@ time.sleep(60)
 
 
 def test_requests_of_a_killed_front_end_are_aborted_waiting_ones_too(start: Start) -> None:
-    _, client = start(LITE_MAX_NUM_SEQS="2")
+    one, client = start(LITE_MAX_NUM_SEQS="2")
     with subprocess.Popen(
-        [sys.executable, "-c", FRONT_END, supervised_address(client)],
+        [sys.executable, "-c", FRONT_END, one.address],
         stdout=subprocess.PIPE,
         cwd=ROOT,
     ) as front_end:
@@ -288,17 +311,13 @@ def test_requests_of_a_killed_front_end_are_aborted_waiting_ones_too(start: Star
     assert token_ids(client.submit(request("mine"))) == [11, 12, 13]
 
 
-def supervised_address(client: RemoteEngineClient) -> str:
-    return client._address.endpoint
-
-
 def test_a_front_end_that_only_waits_is_missed_when_it_dies(start: Start) -> None:
-    _, client = start(LITE_TEST_STEP_S="0.2", LITE_MAX_NUM_SEQS="1")
+    one, client = start(LITE_TEST_STEP_S="0.2", LITE_MAX_NUM_SEQS="1")
     with client.submit(request("mine", max_tokens=1_000)) as stream:
         next(stream)
         code = FRONT_END.replace("print(next(streams[0]).token_ids, flush=True)", "print()")
         with subprocess.Popen(
-            [sys.executable, "-u", "-c", code, supervised_address(client)], cwd=ROOT, stdout=-3
+            [sys.executable, "-u", "-c", code, one.address], cwd=ROOT, stdout=-3
         ) as front_end:
             wait_until(lambda: client.stats().num_waiting == 4)
             front_end.kill()
@@ -306,7 +325,7 @@ def test_a_front_end_that_only_waits_is_missed_when_it_dies(start: Start) -> Non
 
 
 def test_sigterm_drains_refuses_new_work_and_exits_0(start: Start) -> None:
-    one, client = start(LITE_TEST_STEP_S="0.02")
+    one, client = start(LITE_TEST_STEP_S="0.05")
     engine = psutil.Process(client.stats().pid)
     stream = client.submit(request("open", max_tokens=40))
     next(stream)
@@ -419,11 +438,10 @@ def test_tcp_works_with_the_token_and_not_without(start: Start) -> None:
         RemoteEngineClient(f"tcp://127.0.0.1:{port}")
 
 
-def test_a_program_ends_without_closing_its_client(start: Start) -> None:
-    _, client = start()
+def test_a_program_ends_without_closing_its_client(address: str) -> None:
     code = FRONT_END.replace("time.sleep(60)", "")
     done = subprocess.run(
-        [sys.executable, "-c", code, supervised_address(client)],
+        [sys.executable, "-c", code, address],
         cwd=ROOT,
         capture_output=True,
         timeout=20,
@@ -432,8 +450,7 @@ def test_a_program_ends_without_closing_its_client(start: Start) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_closed_client_refuses_calls(start: Start) -> None:
-    _, client = start()
+def test_a_closed_client_refuses_calls(client: RemoteEngineClient) -> None:
     stream = client.submit(request("a", max_tokens=10**6))
     next(stream)
     client.close()
