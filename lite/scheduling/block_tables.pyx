@@ -106,6 +106,8 @@ cdef class BlockTables:
         cdef int32_t k
         self.pool.check()
         self.cache.check()
+        parents = self.cache.parents()
+        assert None not in parents.values(), "a block was evicted before one that continues it"
         ref_counts = [0] * self.pool.num_blocks
         for seq in running:
             assert seq.num_computed_tokens <= seq.num_blocks * self.block_size
@@ -114,12 +116,9 @@ cdef class BlockTables:
                 ref_counts[seq.block_table[k]] += 1
             for k in range(seq.num_registered_blocks if seq.registers_blocks else 0):
                 parent = seq.block_table[k - 1] if k > 0 else -1
-                assert self.cache.parent_of(seq.block_table[k]) == parent
+                assert parents[seq.block_table[k]] == parent, "a table is not a cached chain"
         counted = [self.pool.ref_count(block) for block in range(self.pool.num_blocks)]
         assert ref_counts == counted, f"tables hold {ref_counts}, the pool counts {counted}"
-        for block in range(self.pool.num_blocks):
-            if block in self.cache:
-                self.cache.parent_of(block)
 
     cdef int _register_block(self, Sequence seq) except -1:
         """Make the next full block findable, or give it up for one with the same content."""

@@ -140,20 +140,13 @@ cdef class PrefixCache:
         self.salts = [None] * self.num_blocks
         self.num_entries = 0
 
-    def parent_of(self, int32_t block):
-        """Return the cached parent of a cached block: a block, -1 for a root.
-
-        Raises:
-            KeyError: the block or its parent is not cached.
-        """
-        if block not in self:
-            raise KeyError(f"block {block} is not cached")
-        if self.parent_serials[block] == 0:
-            return -1
-        for parent in range(self.num_blocks):
-            if self.serials[parent] == self.parent_serials[block]:
-                return parent
-        raise KeyError(f"the parent of block {block} is not cached")
+    def parents(self):
+        """Return the parent of every cached block: -1 for a root, None if no longer cached."""
+        cdef int32_t block
+        cached = [block for block in range(self.num_blocks) if self.serials[block] != 0]
+        by_serial = {self.serials[block]: block for block in cached}
+        by_serial[0] = -1
+        return {block: by_serial.get(self.parent_serials[block]) for block in cached}
 
     def check(self):
         """Prove the invariants; raise AssertionError when one is broken."""

@@ -19,7 +19,7 @@ def test_a_block_is_found_by_its_tokens_after_its_parent() -> None:
     assert cache.find(0, tokens(3, 4)) == 1
     assert cache.find(-1, tokens(3, 4)) == -1
     assert cache.find(0, tokens(1, 2)) == -1
-    assert cache.parent_of(1) == 0
+    assert cache.parents() == {0: -1, 1: 0}
 
 
 def test_content_that_is_known_keeps_its_first_block() -> None:
@@ -61,20 +61,18 @@ def test_a_child_is_not_the_child_of_the_block_that_replaces_its_parent() -> Non
         cache.forget(0)
         cache.insert(0, -1, tokens(first))
         assert cache.find(0, tokens(5)) == -1
-        with pytest.raises(KeyError, match="parent of block 1 is not cached"):
-            cache.parent_of(1)
+        assert cache.parents() == {0: -1, 1: None}
         cache.clear()
 
 
-def test_hashes_of_similar_blocks_spread_over_the_table() -> None:
-    """With 64 bits and 4096 near-identical blocks, probing stays short: few share a home."""
+def test_thousands_of_similar_blocks_are_told_apart() -> None:
     cache = PrefixCache(4096, 16)
-    block_tokens = np.zeros(16, dtype=np.int32)
+    similar = np.zeros((4096, 16), dtype=np.int32)
+    similar[np.arange(4096), np.arange(4096) % 16] = np.arange(4096) // 16 + 1
     for block in range(4096):
-        block_tokens[block % 16] += 1
-        assert cache.insert(block, -1, block_tokens) == block
+        assert cache.insert(block, -1, similar[block]) == block
+    assert [cache.find(-1, similar[block]) for block in range(4096)] == list(range(4096))
     cache.check()
-    assert len(cache) == 4096
 
 
 def test_malformed_arguments_are_refused() -> None:
