@@ -91,6 +91,16 @@ def llama2_backend(*, strip: bool = True) -> str:
 
 
 @cache
+def staged_byte_level_backend() -> str:
+    """A contrived pipeline: something before the bytes and something after them."""
+    backend = Tokenizer.from_str(byte_level_backend())
+    backend.decoder = decoders.Sequence(
+        [decoders.Metaspace("Ġ"), decoders.ByteLevel(), decoders.Strip("a", 2, 0)]
+    )
+    return backend.to_str()
+
+
+@cache
 def metaspace_backend() -> str:
     """Unigram with the Metaspace decoder, which strips the first token's spaces."""
     backend = Tokenizer(models.Unigram())
@@ -155,6 +165,7 @@ def bare_backend() -> str:
 
 BACKENDS = {
     "byte-level": byte_level_backend,
+    "byte-level-staged": staged_byte_level_backend,
     "llama2": llama2_backend,
     "gemma": lambda: llama2_backend(strip=False),
     "metaspace": metaspace_backend,

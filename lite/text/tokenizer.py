@@ -78,7 +78,7 @@ class Tokenizer(Protocol):
         """Return a fresh incremental decoder, equal to `decode` of all it is given.
 
         With `continues_text` the tokens follow other text, so that what the decode does only at
-        the start of a text (strip a leading space) is left out.
+        the start of a text (strip a leading space) is left out, if the decoder is understood.
         """
         ...
 
@@ -184,7 +184,7 @@ def with_one_bos(token_ids: list[int], bos_token_id: int, *, wanted: bool) -> li
     num_bos = 0
     while num_bos < len(token_ids) and token_ids[num_bos] == bos_token_id:
         num_bos += 1
-    if num_bos == 1 or (num_bos == 0 and not wanted):
+    if num_bos == 0 and not wanted:
         return token_ids
     return [bos_token_id, *token_ids[num_bos:]]
 

@@ -27,10 +27,16 @@ def naive_held(text: str, stops: list[str]) -> int:
 
 
 @settings(max_examples=1000, deadline=None)
-@given(parts=deltas, stops=stop_lists, include=st.booleans())
+@given(parts=deltas, stops=stop_lists, include=st.booleans(), data=st.data())
 def test_the_matcher_agrees_with_a_search_of_the_whole_text(
-    parts: list[str], stops: list[str], include: bool
+    parts: list[str], stops: list[str], include: bool, data: st.DataObject
 ) -> None:
+    # Pieces of the text, with another ending or not, come close to matching.
+    text = "".join(parts)
+    for start in data.draw(st.lists(st.integers(0, len(text)), max_size=4)):
+        ending = data.draw(st.sampled_from(["", "a", "b"]))
+        stop = text[start : start + data.draw(st.integers(1, 6))] + ending
+        stops += [stop] if stop else []
     matcher = StopMatcher(StopStrings(stops), include=include)
     seen = visible = ""
     for part in parts:

@@ -243,6 +243,20 @@ def test_strftime_now_and_loop_controls_and_json_options_are_there() -> None:
     }
 
 
+def test_the_assistants_turn_is_opened_only_if_asked() -> None:
+    qwen3 = template(QWEN3)
+    closed = qwen3.render(TALK, add_generation_prompt=False)
+    assert closed.endswith("Bye<|im_end|>\n")
+    assert qwen3.render(TALK) == closed + "<|im_start|>assistant\n"
+
+
+def test_the_lines_of_block_tags_leave_no_trace() -> None:
+    source = (
+        "{% for m in messages %}\n    {% if true %}\n{{ m.role }}\n    {% endif %}\n{% endfor %}"
+    )
+    assert template(source).render([ASK, ASK]) == "user\nuser\n"
+
+
 def test_loops_keep_their_variables() -> None:
     source = (
         "{% for c in 'ab' | list | map('upper') %}{{ loop.index }}{{ loop.last }}{{ c }}"
@@ -273,8 +287,9 @@ def test_loops_keep_their_variables() -> None:
     ],
 )
 def test_a_template_can_neither_leave_the_sandbox_nor_exhaust_the_machine(source: str) -> None:
-    with pytest.raises(InvalidRequestError, match="cannot render"):
+    with pytest.raises(InvalidRequestError, match="cannot render") as caught:
         template(source).render([ASK])
+    assert "MemoryError" not in str(caught.value)
 
 
 def test_arguments_cannot_replace_the_templates_own_variables() -> None:

@@ -30,6 +30,7 @@ def byte_ids(codec: JsonTokenizer, data: bytes) -> list[int]:
     ("name", "kind"),
     [
         ("byte-level", ByteDetokenizer),
+        ("byte-level-staged", ByteDetokenizer),
         ("llama2", ByteRunDetokenizer),
         ("gemma", ByteRunDetokenizer),
         ("metaspace", ByteRunDetokenizer),
@@ -105,6 +106,15 @@ def test_a_continuation_is_decoded_as_after_other_text(name: str) -> None:
         together = codec.decode(before + ids)
         continued = "".join(deltas(codec.detokenizer(continues_text=True), ids))
         assert codec.decode(before) + continued == together
+
+
+def test_a_run_of_bytes_that_opens_the_text_is_the_first_token() -> None:
+    codec = tokenizer("metaspace-fallback")
+    for data in ("▁é▁".encode(), "▁".encode() + b"\xff"):
+        ids = [3 + value for value in data] + codec.encode(" dog", add_special_tokens=False)
+        assert "".join(deltas(codec.detokenizer(), ids)) == codec.decode(ids)
+    continued = deltas(codec.detokenizer(continues_text=True), [3 + v for v in "▁é".encode()])
+    assert "".join(continued) == " é"
 
 
 def test_special_tokens_are_skipped_or_kept() -> None:

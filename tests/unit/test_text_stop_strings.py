@@ -49,8 +49,13 @@ def test_only_what_could_begin_a_stop_string_is_held_back() -> None:
 
 
 def test_a_failed_match_may_hold_the_beginning_of_another() -> None:
-    assert run("aabaabaaac", "aabaaa") == ("aab"[:3], "aabaaa")
+    assert run("aabaabaaac", "aabaaa") == ("aab", "aabaaa")
     assert run("ababac", "abac") == ("ab", "abac")
+
+
+def test_a_shorter_stop_string_is_found_inside_a_longer_candidate() -> None:
+    assert run("xababcd", "ababcd", "bc") == ("xaba", "bc")
+    assert run("xababd", "ababcd", "abc", "bd") == ("xaba", "bd")
 
 
 def test_an_ignored_match_is_shown_but_may_begin_a_later_one() -> None:
