@@ -4,6 +4,7 @@ import contextlib
 import functools
 import select
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ from server.record import record_of
 from server.responses import Usage, usage
 from server.services import Services, TextGenerator
 
-# How often a silent request looks whether its client is still there.
+# How often a request looks whether its client is still there.
 CLIENT_POLL_S = 0.5
 
 Deltas = list[tuple[int, OutputDelta]]
@@ -54,6 +55,7 @@ class Generation:
         self._num_unfinished = 0
         self._charged = False
         self._closed = False
+        self._next_look_s = time.monotonic() + CLIENT_POLL_S
         services.lifecycle.enter()
 
     def __enter__(self) -> "Generation":
@@ -130,8 +132,12 @@ class Generation:
         deltas = next(self._batches, None)
         if deltas is None:
             raise EngineError("The engine ended the request before its output was complete.")
-        if not deltas and self._socket is not None and is_closed(self._socket):
-            raise ClientGoneError
+        # NOTE: looked at by the clock, since a busy output is never silent.
+        now_s = time.monotonic()
+        if self._socket is not None and now_s >= self._next_look_s:
+            self._next_look_s = now_s + CLIENT_POLL_S
+            if is_closed(self._socket):
+                raise ClientGoneError
         for prompt, delta in deltas:
             self._account(prompt, delta)
         return deltas

@@ -24,6 +24,7 @@ from lite.engine.runner import Runner
 from lite.engine.sampler import SampledRows, SequenceSampling
 from lite.engine.stats import EngineObserver, NullObserver
 from lite.errors import (
+    ContextLengthError,
     EngineError,
     InvalidRequestError,
     LiteError,
@@ -187,10 +188,9 @@ class EngineCore:
             raise InvalidRequestError("The prompt is empty; give at least one token.")
         total = prompt.size + sampling.max_tokens
         if total > self._model.plan.max_model_len or sampling.max_tokens < 1:
-            raise InvalidRequestError(
+            raise ContextLengthError(
                 f"{prompt.size} prompt tokens and max_tokens {sampling.max_tokens} do not fit "
-                f"the context of {self._model.plan.max_model_len} tokens.",
-                code="context_length_exceeded",
+                f"the context of {self._model.plan.max_model_len} tokens."
             )
 
     def _check_queue(self, num_seqs: int, num_tokens: int) -> None:
@@ -235,7 +235,7 @@ class EngineCore:
                 read_prefix_cache=spec.prompt_logprobs is None,
             )
         except ValueError as error:
-            raise InvalidRequestError(str(error), code="context_length_exceeded") from error
+            raise ContextLengthError(str(error)) from error
         request.outputs[index] = output
         self._outputs[output.seq_id] = output
         self._unscheduled.add(output.seq_id)

@@ -30,6 +30,7 @@ class Request:
     held_back: list[int] = field(default_factory=list)  # indices waiting for output 0's prompt
     prompt_logprobs: list[TokenLogprobs | None] | None = None
     num_cached_tokens: int = 0
+    most_output_tokens: int = 0  # of the outputs that have ended
 
     @property
     def deadline_s(self) -> float | None:
@@ -106,6 +107,7 @@ def finished_record(output: Output, reason: str) -> RequestRecord:
     request = output.request
     timings = _timings(output)
     first_s = output.first_token_s
+    request.most_output_tokens = max(request.most_output_tokens, output.sampling.num_output_tokens)
     return RequestRecord(
         finish_reason=reason,
         index=output.index,
@@ -120,4 +122,5 @@ def finished_record(output: Output, reason: str) -> RequestRecord:
         decode_s=None if first_s is None else timings.decode_s,
         ttft_s=None if first_s is None else first_s - request.arrival_s,
         num_preemptions=output.num_preemptions,
+        most_output_tokens=request.most_output_tokens if request.unfinished == 1 else None,
     )
