@@ -46,7 +46,9 @@ def embed_float32(tid, num_threads, args):
     for t in range(start, stop):
         index = np.int64(indices[t])
         if panel_bytes == 0:
-            rows[t] = array_at(table + index * n * 4, n, np.float32)
+            source = array_at(table + index * n * 4, n, np.float32)
+            for k in range(n):
+                rows[t, k] = source[k]
         else:
             column = table + index // PANEL * panel_bytes + index % PANEL * 4
             for k in range(n):

@@ -34,6 +34,14 @@ def _sum_of_squares(x):
 
 
 @jit
+def _clear(address, nbytes):
+    """Zero the padding of a row; a loop, since slices take Numba a second to compile."""
+    padding = array_at(address, nbytes, np.uint8)
+    for i in range(nbytes):
+        padding[i] = 0
+
+
+@jit
 def _write_row(x, weight, scale, out, width, layout):
     """Write x * scale * weight, then zeros up to `width`."""
     n = x.size
@@ -41,16 +49,17 @@ def _write_row(x, weight, scale, out, width, layout):
         bits = array_at(out, width, np.uint16)
         for i in range(n):
             bits[i] = round_to_bfloat16(x[i] * scale * weight[i])
-        bits[n:] = 0
+        _clear(out + 2 * n, 2 * (width - n))
     elif layout == ROUNDED:
         floats = array_at(out, width, np.float32)
         for i in range(n):
             floats[i] = widen_bfloat16(round_to_bfloat16(x[i] * scale * weight[i]))
-        floats[n:] = 0
+        _clear(out + 4 * n, 4 * (width - n))
     else:
         floats = array_at(out, width, np.float32)
         for i in range(n):
             floats[i] = x[i] * scale * weight[i]
+        _clear(out + 4 * n, 4 * (width - n))
 
 
 @kernel()
@@ -97,12 +106,14 @@ def stage_bfloat16(tid, num_threads, args):
     start, stop = share(num_rows, tid, num_threads)
     for r in range(start, stop):
         row = array_at(x + r * n * 2, n, np.uint16)
+        target = out + r * out_stride
         if layout == BFLOAT16:
-            bits = array_at(out + r * out_stride, width, np.uint16)
-            bits[:n] = row
-            bits[n:] = 0
+            bits = array_at(target, width, np.uint16)
+            for i in range(n):
+                bits[i] = row[i]
+            _clear(target + 2 * n, 2 * (width - n))
         else:
-            floats = array_at(out + r * out_stride, width, np.float32)
+            floats = array_at(target, width, np.float32)
             for i in range(n):
                 floats[i] = widen_bfloat16(row[i])
-            floats[n:] = 0
+            _clear(target + 4 * n, 4 * (width - n))
