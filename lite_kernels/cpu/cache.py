@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import llvmlite
@@ -13,6 +14,7 @@ import llvmlite.binding as llvm
 import numba
 
 PACKAGE = Path(__file__).resolve().parent.parent
+_UNUSED_AFTER_S = 30 * 24 * 3600.0
 
 
 def source_hash(root: Path = PACKAGE) -> str:
@@ -55,8 +57,18 @@ def kernel_directory(isa: str) -> str:
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
+        os.utime(path)
+        _remove_unused(Path(root))
     except OSError:
         # SAFETY: never a fixed name below a shared /tmp: cached kernels are executed.
         path = tempfile.mkdtemp(prefix="lite-kernels-")
         atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+def _remove_unused(root: Path) -> None:
+    """Remove the kernels of other versions that nothing has used for a month."""
+    oldest = time.time() - _UNUSED_AFTER_S
+    for path in root.glob("kernels-*"):
+        if path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)

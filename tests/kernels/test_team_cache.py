@@ -98,6 +98,17 @@ def test_a_damaged_cache_file_is_compiled_again(copy):
     assert finish(start(copy)) == "1"
 
 
+def test_kernels_unused_for_a_month_are_removed(copy):
+    old, recent = copy / "cache" / "kernels-old", copy / "cache" / "kernels-recent"
+    for path in (old, recent):
+        path.mkdir(parents=True)
+        (path / "kernel.nbc").write_text("machine code")
+    os.utime(old, (0, 0))
+    assert finish(start(copy)) == "1"
+    assert recent.exists()
+    assert not old.exists()
+
+
 def test_an_isa_the_cpu_lacks_is_refused(copy):
     process = start(copy, LITE_CPU_ISA="avx1024")
     _, err = process.communicate(timeout=120)
