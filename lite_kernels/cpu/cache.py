@@ -1,6 +1,7 @@
 """Where compiled kernels are kept on disk, and under which key."""
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import os
@@ -70,5 +71,7 @@ def _remove_unused(root: Path) -> None:
     """Remove the kernels of other versions that nothing has used for a month."""
     oldest = time.time() - _UNUSED_AFTER_S
     for path in root.glob("kernels-*"):
-        if path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
+        # Another process may be removing it too.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,6 @@ import pytest
 
 import lite_kernels
 
-
 PROBE = """
 import numpy as np
 from lite_kernels.cpu.isa.memory import array_at
