@@ -89,6 +89,7 @@ class Conversation:
         """Stream an answer; Ctrl-C ends it, and what was said stays in the conversation."""
         self.messages.append({"role": "user", "content": text})
         answer: list[str] = []
+        end = "\n"
         try:
             stream = cast("Generator[OutputDelta]", self.llm.stream(self.messages, self.params))
             with closing(stream):
@@ -97,13 +98,14 @@ class Conversation:
                     out.write(delta.text.translate(_UNPRINTABLE))
                     out.flush()
         except KeyboardInterrupt:
-            out.write(" [stopped]")
+            end = " [stopped]\n"
         except EngineDeadError:
             raise
         except LiteError as error:
             print(f"error: {error}", file=sys.stderr)
+        out.write(end)
+        out.flush()
         if answer:
-            print(file=out, flush=True)
             self.messages.append({"role": "assistant", "content": "".join(answer)})
         else:
             self.messages.pop()
