@@ -12,6 +12,7 @@ from lite_kernels.cpu.attention_tiles import (
     NO_MAXIMUM,
     STEP_KEYS,
     STEP_TILES,
+    bytes_of,
     float32_of,
     queries_are_float32,
     round_to,
@@ -26,6 +27,8 @@ from lite_kernels.cpu.program import Program, argument, next_ticket
 
 # Rows (queries x query heads of one key/value head) of a work item, unless one query has more.
 MAX_ROWS = 96
+# Items wanted of each thread, so that all finish together.
+_ITEMS_PER_THREAD = 2
 
 
 class AttentionScratch:
@@ -48,10 +51,26 @@ def _scratch_offsets(max_rows: int, padded: int) -> tuple[int, ...]:
     totals = maxima + max_rows * 4
     factors = totals + max_rows * 4
     tiles = (factors + max_rows * 4 + 63) // 64 * 64
-    return queries, sums, scores, weights, maxima, totals, factors, tiles, tiles + 64
+    return queries, sums, scores, weights, maxima, totals, factors, tiles, tiles + 32 * STEP_TILES
 
 
 _offsets = jit(_scratch_offsets)
+
+
+@jit
+def _areas(scratch, max_rows, padded):
+    """Return the addresses of a thread's areas, in the order of `_scratch_offsets`."""
+    offsets = _offsets(max_rows, padded)
+    return (
+        scratch + offsets[0],
+        scratch + offsets[1],
+        scratch + offsets[2],
+        scratch + offsets[3],
+        scratch + offsets[4],
+        scratch + offsets[5],
+        scratch + offsets[6],
+        scratch + offsets[7],
+    )
 
 
 # One function per row count: inlined into one, they would spill their accumulators.
@@ -140,159 +159,215 @@ def _copy_query(dtype, source, target, head_dim):
 
 
 @jit
-def _find_tiles(tiles, first_tile, num_tiles, kv, table, head, num_kv_heads, per_block, tile_bytes):
-    """Write the addresses of a step's four tiles; missing ones repeat the last."""
+def _find_tiles(tiles, first_tile, num_tiles, kv, table, per_block, block_bytes, tile_bytes):
+    """Write where the first head's four tiles of a step lie; missing ones repeat the last."""
     for t in range(STEP_TILES):
         tile = min(first_tile + t, num_tiles - 1)
         block = np.int64(load(table + 4 * (tile // per_block), np.int32))
-        index = (block * num_kv_heads + head) * per_block + tile % per_block
-        store(tiles + 8 * t, kv + index * tile_bytes, np.int64)
+        address = kv + block * block_bytes + tile % per_block * tile_bytes
+        store(tiles + 8 * t, address, np.int64)
 
 
 @jit
-def _attend(dtype, args, scratch, sequence, head, first_query, num_queries):
-    """Compute one work item: queries [first_query, first_query + num_queries) of a sequence."""
-    q, kv = argument(args, 0), argument(args, 1)
-    num_heads, num_kv_heads, head_dim = argument(args, 7), argument(args, 8), argument(args, 9)
-    per_block, window, max_rows = argument(args, 10), argument(args, 11), argument(args, 14)
-    table = argument(args, 2) + 4 * sequence * argument(args, 3)
-    item_size = array_at(q, (1,), dtype).itemsize
-    padded = (head_dim + 15) // 16 * 16
-    vectors = padded // 16
-    key_bytes = head_dim * TILE_TOKENS * item_size
-    tile_bytes = key_bytes + padded * TILE_TOKENS * item_size
-    offsets = _offsets(max_rows, padded)
-    queries, sums, scores, weights = (
-        scratch + offsets[0],
-        scratch + offsets[1],
-        scratch + offsets[2],
-        scratch + offsets[3],
-    )
-    maxima, totals, factors, tiles = (
-        scratch + offsets[4],
-        scratch + offsets[5],
-        scratch + offsets[6],
-        scratch + offsets[7],
-    )
-    group = num_heads // num_kv_heads
-    num_rows = num_queries * group
+def _start_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries):
+    """Copy the item's queries, head by head, and reset their sums."""
+    all_heads, head_dim = argument(args, 7), argument(args, 9)
+    group = all_heads // argument(args, 8)
+    item_size = bytes_of(dtype)
+    q_bytes = padded * (4 if queries_are_float32(dtype) else 2)
+    row = 0
+    for h in range(head, head + num_heads):
+        for i in range(num_queries):
+            for g in range(group):
+                at = (first_token + i) * all_heads + h * group + g
+                source = argument(args, 0) + at * head_dim * item_size
+                _copy_query(dtype, source, areas[0] + row * q_bytes, head_dim)
+                store(areas[4] + 4 * row, NO_MAXIMUM, np.float32)
+                store(areas[5] + 4 * row, 0.0, np.float32)
+                row += 1
+    sums = array_at(areas[1], (row * padded,), np.float32)
+    for i in range(row * padded):
+        sums[i] = 0.0
+
+
+@jit
+def _finish_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries):
+    """Divide by the total weights and write the outputs."""
+    all_heads, head_dim = argument(args, 7), argument(args, 9)
+    group = all_heads // argument(args, 8)
+    item_size = bytes_of(dtype)
+    row = 0
+    for h in range(head, head + num_heads):
+        for i in range(num_queries):
+            for g in range(group):
+                at = (first_token + i) * all_heads + h * group + g
+                result = array_at(
+                    argument(args, 12) + at * head_dim * item_size, (head_dim,), dtype
+                )
+                total = array_at(areas[1] + row * padded * 4, (head_dim,), np.float32)
+                inverse = np.float32(1.0) / load(areas[5] + 4 * row, np.float32)
+                for d in range(head_dim):
+                    result[d] = round_to(total[d] * inverse, dtype)
+                row += 1
+
+
+@jit
+def _take_step(
+    dtype, areas, first, end, position, group, key, window, padded, key_bytes, num_tiles
+):
+    """Let rows [first, end), the first at `position`, see the keys of one step of one head."""
     wide = queries_are_float32(dtype)
     q_bytes = padded * (4 if wide else 2)
     weight_bytes = STEP_KEYS * (4 if wide else 2)
+    tiles = areas[7]
+    _scores(dtype, first, end, areas[0], q_bytes, areas[2], tiles, key_bytes // 64)
+    for row in range(first, end):
+        at = position + (row - first) // group
+        low = max(0, at - window + 1 - key) if window > 0 else 0
+        softmax_row(
+            dtype,
+            areas[2] + row * STEP_KEYS * 4,
+            areas[3] + row * weight_bytes,
+            areas[4] + 4 * row,
+            areas[5] + 4 * row,
+            areas[6] + 4 * row,
+            low,
+            at + 1 - key,
+        )
+    _values(
+        dtype,
+        first,
+        end,
+        areas[3],
+        weight_bytes,
+        areas[6],
+        areas[1],
+        padded // 16,
+        tiles,
+        num_tiles,
+        key_bytes,
+    )
+
+
+@jit
+def _attend(dtype, args, scratch, sequence, head, num_heads, first_query, num_queries):
+    """Compute one work item: some queries of a sequence, with `num_heads` key/value heads."""
+    num_kv_heads, head_dim = argument(args, 8), argument(args, 9)
+    per_block, window = argument(args, 10), argument(args, 11)
+    table = argument(args, 2) + 4 * sequence * argument(args, 3)
+    item_size = bytes_of(dtype)
+    padded = (head_dim + 15) // 16 * 16
+    key_bytes = head_dim * TILE_TOKENS * item_size
+    tile_bytes = key_bytes + padded * TILE_TOKENS * item_size
+    head_bytes = per_block * tile_bytes
+    kv = argument(args, 1) + head * head_bytes
+    areas = _areas(scratch, argument(args, 14), padded)
+    group = argument(args, 7) // num_kv_heads
+    rows = num_queries * group
 
     loc = argument(args, 5) + 4 * sequence
     start, end = np.int64(load(loc, np.int32)), np.int64(load(loc + 4, np.int32))
     seq_len = np.int64(load(argument(args, 4) + 4 * sequence, np.int32))
     first_position = seq_len - (end - start) + first_query
     last_position = first_position + num_queries - 1
+    first_token = start + first_query
+    _start_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
-    for i in range(num_queries):
-        at = ((start + first_query + i) * num_heads + head * group) * head_dim * item_size
-        for g in range(group):
-            source = q + at + g * head_dim * item_size
-            _copy_query(dtype, source, queries + (i * group + g) * q_bytes, head_dim)
-    array_at(sums, (num_rows * padded,), np.float32)[:] = 0.0
-    array_at(totals, (num_rows,), np.float32)[:] = 0.0
-    array_at(maxima, (num_rows,), np.float32)[:] = NO_MAXIMUM
-
-    num_tiles = last_position // TILE_TOKENS + 1
-    first_key = max(0, first_position - window + 1) if window > 0 else 0
-    key = first_key // STEP_KEYS * STEP_KEYS
-    num_lines = key_bytes // 64
-    ahead = tiles + 8 * STEP_TILES
+    # Addresses of the tiles that the products read, of those they prefetch, and of the first
+    # head's tiles in this step and the next.
+    tiles, here = areas[7], areas[7] + 16 * STEP_TILES
+    following = here + 8 * STEP_TILES
+    last_tiles = last_position // TILE_TOKENS + 1
+    key = max(0, first_position - window + 1) if window > 0 else 0
+    key = key // STEP_KEYS * STEP_KEYS
     tile = key // TILE_TOKENS
-    _find_tiles(ahead, tile, num_tiles, kv, table, head, num_kv_heads, per_block, tile_bytes)
+    block_bytes = num_kv_heads * head_bytes
+    _find_tiles(following, tile, last_tiles, kv, table, per_block, block_bytes, tile_bytes)
     while key <= last_position:
         for t in range(STEP_TILES):
-            store(tiles + 8 * t, load(ahead + 8 * t, np.int64), np.int64)
+            store(here + 8 * t, load(following + 8 * t, np.int64), np.int64)
         tile = key // TILE_TOKENS
         _find_tiles(
-            ahead,
-            tile + STEP_TILES,
-            num_tiles,
-            kv,
-            table,
-            head,
-            num_kv_heads,
-            per_block,
-            tile_bytes,
+            following, tile + STEP_TILES, last_tiles, kv, table, per_block, block_bytes, tile_bytes
         )
         # Queries before the first key of the step would keep their state: skip them.
-        row = max(0, key - first_position) * group
-        _scores(dtype, row, num_rows, queries, q_bytes, scores, tiles, num_lines)
-        for r in range(row, num_rows):
-            position = first_position + r // group
-            low = max(0, position - window + 1 - key) if window > 0 else 0
-            softmax_row(
+        skipped = max(0, key - first_position)
+        for h in range(num_heads):
+            for t in range(STEP_TILES):
+                address = load(here + 8 * t, np.int64) + h * head_bytes
+                store(tiles + 8 * t, address, np.int64)
+                address += head_bytes
+                if h == num_heads - 1:
+                    address = load(following + 8 * t, np.int64)
+                store(tiles + 8 * (STEP_TILES + t), address, np.int64)
+            _take_step(
                 dtype,
-                scores + r * STEP_KEYS * 4,
-                weights + r * weight_bytes,
-                maxima + 4 * r,
-                totals + 4 * r,
-                factors + 4 * r,
-                low,
-                position + 1 - key,
+                areas,
+                h * rows + skipped * group,
+                (h + 1) * rows,
+                first_position + skipped,
+                group,
+                key,
+                window,
+                padded,
+                key_bytes,
+                min(STEP_TILES, last_tiles - tile),
             )
-        present = min(STEP_TILES, num_tiles - tile)
-        _values(
-            dtype,
-            row,
-            num_rows,
-            weights,
-            weight_bytes,
-            factors,
-            sums,
-            vectors,
-            tiles,
-            present,
-            key_bytes,
-        )
         key += STEP_KEYS
+    _finish_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
-    for r in range(num_rows):
-        inverse = np.float32(1.0) / load(totals + 4 * r, np.float32)
-        total = array_at(sums + r * padded * 4, (head_dim,), np.float32)
-        at = (start + first_query + r // group) * num_heads + head * group + r % group
-        target = argument(args, 12) + at * head_dim * item_size
-        result = array_at(target, (head_dim,), dtype)
-        for d in range(head_dim):
-            result[d] = round_to(total[d] * inverse, dtype)
+
+@jit
+def _split_sequence(args, num_threads, sequence):
+    """Return how a sequence is cut: its queries, queries an item, heads an item, items.
+
+    Few queries take several heads an item, whose tiles lie one after the other in memory, but
+    not so many that threads would be idle.
+    """
+    loc = argument(args, 5) + 4 * sequence
+    num_queries = np.int64(load(loc + 4, np.int32)) - np.int64(load(loc, np.int32))
+    num_kv_heads, max_rows = argument(args, 8), argument(args, 14)
+    group = argument(args, 7) // num_kv_heads
+    queries = min(num_queries, max(1, max_rows // group))
+    heads = 1
+    if queries > 0:
+        wanted = (_ITEMS_PER_THREAD * num_threads - 1) // argument(args, 6) + 1
+        heads = max(1, min(max_rows // (queries * group), num_kv_heads // wanted))
+    tiles = (num_queries + queries - 1) // max(1, queries)
+    return num_queries, queries, heads, tiles * ((num_kv_heads + heads - 1) // heads)
 
 
 @jit
 def _attention(tid, num_threads, args, dtype):
     """Hand out the work items, last sequence and last queries first: prefills before decodes."""
-    num_sequences = argument(args, 6)
     num_kv_heads = argument(args, 8)
-    tile_queries = max(1, argument(args, 14) // (argument(args, 7) // num_kv_heads))
-    query_start_loc = array_at(argument(args, 5), (num_sequences + 1,), np.int32)
     scratch = argument(args, 13) + tid * argument(args, 15)
+    sequence = argument(args, 6)
     count = np.int64(0)
-    for s in range(num_sequences):
-        num_queries = np.int64(query_start_loc[s + 1] - query_start_loc[s])
-        count += (num_queries + tile_queries - 1) // tile_queries * num_kv_heads
-    sequence, passed, here = num_sequences, 0, 0
+    for s in range(sequence):
+        count += _split_sequence(args, num_threads, s)[3]
+    passed, num_queries, queries, heads, items = 0, 0, 0, 0, 0
     while True:
         ticket = next_ticket(args, num_threads, count)
         if ticket < 0:
             return
         # Tickets only grow, so each thread walks the sequences once.
-        while ticket >= passed + here:
-            passed += here
+        while ticket >= passed + items:
+            passed += items
             sequence -= 1
-            num_queries = np.int64(query_start_loc[sequence + 1] - query_start_loc[sequence])
-            here = (num_queries + tile_queries - 1) // tile_queries * num_kv_heads
-        num_queries = np.int64(query_start_loc[sequence + 1] - query_start_loc[sequence])
-        item = ticket - passed
-        first = (here - 1 - item) // num_kv_heads * tile_queries
+            num_queries, queries, heads, items = _split_sequence(args, num_threads, sequence)
+        parts = (num_kv_heads + heads - 1) // heads
+        item = items - 1 - (ticket - passed)
+        first, head = item // parts * queries, item % parts * heads
         _attend(
             dtype,
             args,
             scratch,
             sequence,
-            item % num_kv_heads,
+            head,
+            min(heads, num_kv_heads - head),
             first,
-            min(tile_queries, num_queries - first),
+            min(queries, num_queries - first),
         )
 
 

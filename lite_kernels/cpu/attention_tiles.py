@@ -5,6 +5,7 @@ Every row goes through the same operations in the same order whichever of the ro
 it, which is what makes attention independent of the batch and of chunk boundaries.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lite_kernels.cpu.isa import Isa, host_isa
+from lite_kernels.cpu.isa import host_isa
 from lite_kernels.cpu.isa.memory import declare
+from lite_kernels.cpu.isa.tile import BFloat, Emitter
 
 # Keys a softmax step takes together: four tiles.
 STEP_TILES = 4
@@ -31,32 +33,45 @@ _LANES = 16
 _LINE_BYTES = 64
 
 
-class _BFloat(ir.Type):
-    """llvmlite has no bfloat type of its own."""
-
-    null = "0.0"
-    intrinsic_name = "bf16"
-
-    def __str__(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat)
+def _int(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)
 
 
-_V32B = ir.VectorType(_BFloat(), 32)
-_V16B = ir.VectorType(_BFloat(), 16)
+def _floats(value: float) -> ir.Constant:
+    return ir.Constant(_V16F, [value] * _LANES)
 
 
-class _Emitter:
-    """The handful of IR idioms that the micro-kernels are written in."""
+def _ints(value: int) -> ir.Constant:
+    return ir.Constant(_V16I, [value] * _LANES)
 
-    def __init__(self, builder: ir.IRBuilder, isa: Isa) -> None:
-        self.builder = builder
-        self.isa = isa
+
+@dataclasses.dataclass(frozen=True)
+class _Products(Emitter):
+    """acc[r][t] += tile vector t * value of row r, for the number format of the tiles.
+
+    A step takes one line of each tile: 16 float32, or 16 pairs of bfloat16. Rows are pairs of
+    bfloat16 where the ISA has the pair product, else float32.
+    """
+
+    dtype: Any
+
+    @property
+    def pairs(self) -> bool:
+        return bool(self.dtype.dtype == types.uint16)
+
+    @property
+    def native(self) -> bool:
+        return self.pairs and self.isa.has_dpbf16
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row advances by a step."""
+        return 8 if self.pairs and not self.native else 4
+
+    @property
+    def width(self) -> int:
+        """Vectors of accumulators a row: 6 rows x 4 fill 24 of AVX-512's 32 registers."""
+        return STEP_TILES if self.isa.num_accumulators >= 6 * STEP_TILES else 1
 
     def add(self, base: Any, *offsets: Any) -> Any:
         for offset in offsets:
@@ -66,38 +81,8 @@ class _Emitter:
     def scale(self, value: Any, factor: Any) -> Any:
         return self.builder.mul(value, factor if isinstance(factor, ir.Value) else _int(factor))
 
-    def load(self, address: Any, kind: ir.Type, align: int) -> Any:
-        value = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
-        value.align = align
-        return value
-
-    def store(self, value: Any, address: Any, align: int) -> None:
-        where = self.builder.inttoptr(address, value.type.as_pointer())
-        self.builder.store(value, where).align = align
-
-    def call(self, name: str, result: ir.Type, arguments: Sequence[Any]) -> Any:
-        function = declare(self.builder.module, name, result, [a.type for a in arguments])
-        return self.builder.call(function, list(arguments))
-
-    def splat(self, scalar: Any) -> Any:
-        kind = ir.VectorType(scalar.type, _LANES)
-        undefined = ir.Constant(kind, ir.Undefined)
-        vector = self.builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        return self.builder.shuffle_vector(vector, undefined, ir.Constant(_V16I, [0] * _LANES))
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        if not self.isa.has_fma:
-            return self.builder.fadd(self.builder.fmul(a, b), c)
-        name = "llvm.fma.v16f32" if a.type == _V16F else "llvm.fma.f32"
-        return self.call(name, a.type, [a, b, c])
-
     def maximum(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
-
-    def prefetch(self, address: Any) -> None:
-        pointer = self.builder.inttoptr(address, ir.IntType(8).as_pointer())
-        flags = [ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)]
-        self.call("llvm.prefetch.p0", ir.VoidType(), [pointer, *flags])
 
     def fold(self, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
         """Reduce 16 lanes as a fixed tree: lane i with lane i + 8, then 4, 2, 1."""
@@ -108,49 +93,17 @@ class _Emitter:
             vector = combine(vector, moved)
         return self.builder.extract_element(vector, ir.Constant(_I32, 0))
 
-    def loop(
-        self, count: Any, values: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
-    ) -> list[Any]:
-        """Emit `for i in range(count): values = body(i, values)`; count >= 1."""
-        builder = self.builder
-        before = builder.block
-        head = builder.append_basic_block("loop")
-        after = builder.append_basic_block("done")
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(_I64)
-        index.add_incoming(_int(0), before)
-        carried = []
-        for value in values:
-            phi = builder.phi(value.type)
-            phi.add_incoming(value, before)
-            carried.append(phi)
-        results = list(body(index, carried))
-        following = builder.add(index, _int(1))
-        last = builder.block
-        index.add_incoming(following, last)
-        for phi, result in zip(carried, results, strict=True):
-            phi.add_incoming(result, last)
-        builder.cbranch(builder.icmp_signed("<", following, count), head, after)
-        builder.position_at_end(after)
-        return results
-
     def exp(self, x: Any) -> Any:
-        """exp(x) for x <= 0 (Cephes expf), 2e-7 relative; NaN stays NaN, 1 at 0 exactly."""
+        """Emit e ** x for x <= 0 (Cephes expf): 2e-7 relative, exact at 0, NaN for NaN."""
         builder = self.builder
-
-        def constant(value: float) -> ir.Constant:
-            return _float(x.type, value)
-
-        low = builder.fcmp_ordered("<", x, constant(-87.0))
-        x = builder.select(low, constant(-87.0), x)
+        low = builder.fcmp_ordered("<", x, _floats(-87.0))
+        x = builder.select(low, _floats(-87.0), x)
         # Adding 1.5 * 2**23 leaves the rounded integer in the low bits.
-        magic = constant(12582912.0)
-        shifted = builder.fadd(builder.fmul(x, constant(1.44269504)), magic)
-        n = builder.fsub(shifted, magic)
-        r = self.fma(n, constant(-0.693359375), x)
-        r = self.fma(n, constant(2.12194440e-4), r)
-        p = constant(1.9875691500e-4)
+        shifted = builder.fadd(builder.fmul(x, _floats(1.44269504)), _floats(12582912.0))
+        n = builder.fsub(shifted, _floats(12582912.0))
+        r = self.multiply_add(n, _floats(-0.693359375), x)
+        r = self.multiply_add(n, _floats(2.12194440e-4), r)
+        p = _floats(1.9875691500e-4)
         for coefficient in (
             1.3981999507e-3,
             8.3334519073e-3,
@@ -158,38 +111,11 @@ class _Emitter:
             1.6666665459e-1,
             5.0000001201e-1,
         ):
-            p = self.fma(p, r, constant(coefficient))
-        y = self.fma(p, builder.fmul(r, r), builder.fadd(r, constant(1.0)))
-        kind = _V16I if x.type == _V16F else _I32
-        bits = builder.shl(builder.bitcast(shifted, kind), _integer(kind, 23))
-        power = builder.bitcast(builder.add(bits, _integer(kind, 0x3F800000)), x.type)
+            p = self.multiply_add(p, r, _floats(coefficient))
+        y = self.multiply_add(p, builder.fmul(r, r), builder.fadd(r, _floats(1.0)))
+        bits = builder.shl(builder.bitcast(shifted, _V16I), _ints(23))
+        power = builder.bitcast(builder.add(bits, _ints(0x3F800000)), _V16F)
         return builder.fmul(y, power)
-
-
-def _int(value: int) -> ir.Constant:
-    return ir.Constant(_I64, value)
-
-
-def _float(kind: ir.Type, value: float) -> ir.Constant:
-    return ir.Constant(kind, [value] * _LANES if kind == _V16F else value)
-
-
-def _integer(kind: ir.Type, value: int) -> ir.Constant:
-    return ir.Constant(kind, [value] * _LANES if kind == _V16I else value)
-
-
-class _Products(_Emitter):
-    """acc[r][t] += tile vector t * value of row r, for the number format of the tiles.
-
-    A step takes one line of each tile: 16 float32, or 16 pairs of bfloat16. `row_bytes` is what
-    a row advances by a step: rows are pairs of bfloat16 for the pair product, else float32.
-    """
-
-    def __init__(self, builder: ir.IRBuilder, isa: Isa, dtype: Any) -> None:
-        super().__init__(builder, isa)
-        self.pairs = dtype.dtype == types.uint16
-        self.native = self.pairs and isa.has_dpbf16
-        self.row_bytes = 8 if self.pairs and not self.native else 4
 
     def step(self, sums: Sequence[Any], lines: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
         """Return the new sums; `lines` and `rows` are addresses."""
@@ -204,23 +130,28 @@ class _Products(_Emitter):
     def _product(self, total: Any, vector: Any, row: Any) -> Any:
         builder = self.builder
         if self.native:
-            pair = builder.bitcast(self.splat(self.load(row, _I32, 4)), _V32B)
-            name = "llvm.x86.avx512bf16.dpbf16ps.512"
-            return self.call(name, _V16F, [total, builder.bitcast(vector, _V32B), pair])
+            return self.dot_pairs(vector, self.broadcast(self.load(row, _I32, 4)), total)
         if not self.pairs:
-            value = self.splat(self.load(row, _F32, 4))
-            return self.fma(builder.bitcast(vector, _V16F), value, total)
-        low = builder.shl(vector, _integer(_V16I, 16))
-        high = builder.and_(vector, _integer(_V16I, 0xFFFF0000))
+            value = self.broadcast(self.load(row, _F32, 4))
+            return self.multiply_add(builder.bitcast(vector, _V16F), value, total)
+        low = builder.shl(vector, _ints(16))
+        high = builder.and_(vector, _ints(0xFFFF0000))
         for offset, half in ((0, low), (4, high)):
-            value = self.splat(self.load(self.add(row, offset), _F32, 4))
-            total = self.fma(builder.bitcast(half, _V16F), value, total)
+            value = self.broadcast(self.load(self.add(row, offset), _F32, 4))
+            total = self.multiply_add(builder.bitcast(half, _V16F), value, total)
         return total
 
+    def narrow(self, vector: Any) -> Any:
+        """Round 16 float32 to bfloat16."""
+        bfloats = ir.VectorType(BFloat(), _LANES)
+        name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
+        function = declare(self.builder.module, name, bfloats, [_V16F])
+        return self.builder.call(function, [vector])
 
-def _width(isa: Isa) -> int:
-    """Vectors a row's accumulators take side by side: 6 rows x 4 fill 24 of 32 registers."""
-    return STEP_TILES if isa.lanes == _LANES else 1
+
+def _products(builder: ir.IRBuilder, dtype: Any) -> _Products:
+    """Return an emitter of vectors of 16 lanes, whatever the ISA."""
+    return _Products(builder, dataclasses.replace(host_isa(), lanes=_LANES), dtype)
 
 
 @intrinsic
@@ -237,8 +168,8 @@ def scores_of_rows(typingctx, rows, dtype, q, q_bytes, scores, tiles, num_lines)
 
     def codegen(context, builder, signature, args):
         _, _, q, q_bytes, scores, tiles, num_lines = args
-        emit = _Products(builder, host_isa(), signature.args[1])
-        width = _width(emit.isa)
+        emit = _products(builder, signature.args[1])
+        width = emit.width
         q_rows = [emit.add(q, emit.scale(q_bytes, r)) for r in range(num_rows)]
         tile_bytes = emit.scale(num_lines, _LINE_BYTES)
 
@@ -253,7 +184,7 @@ def scores_of_rows(typingctx, rows, dtype, q, q_bytes, scores, tiles, num_lines)
                 at = emit.scale(i, emit.row_bytes)
                 return emit.step(sums, lines, [emit.add(row, at) for row in q_rows])
 
-            sums = emit.loop(num_lines, [_float(_V16F, 0.0)] * (num_rows * width), line)
+            sums = emit.loop(num_lines, [_floats(0.0)] * (num_rows * width), line)
             for r in range(num_rows):
                 for t in range(width):
                     at = emit.add(scores, emit.scale(first, 8), 4 * STEP_KEYS * r + 64 * t)
@@ -270,7 +201,7 @@ def scores_of_rows(typingctx, rows, dtype, q, q_bytes, scores, tiles, num_lines)
 def weighted_values_of_rows(
     typingctx, rows, dtype, weights, factors, out, out_vectors, tiles, num_tiles, value_offset
 ):
-    """out = out * factor + weights @ values for `rows` (a literal) rows over the tiles of a step.
+    """Set out = out * factor + weights @ values for `rows` (a literal) rows over a step.
 
     weights: rows of 64 as `softmax_row` wrote them; factors: float32 per row; out: float32 rows
     of `out_vectors` vectors; tiles: address of the tile addresses, then of those of the next
@@ -282,7 +213,7 @@ def weighted_values_of_rows(
 
     def codegen(context, builder, signature, args):
         _, _, weights, factors, out, out_vectors, tiles, num_tiles, value_offset = args
-        emit = _Products(builder, host_isa(), signature.args[1])
+        emit = _products(builder, signature.args[1])
         lines_per_tile = 8 if emit.pairs else 16
         out_bytes = emit.scale(out_vectors, _LINE_BYTES)
         weight_bytes = lines_per_tile * emit.row_bytes
@@ -293,7 +224,7 @@ def weighted_values_of_rows(
             """Accumulate `width` vectors from byte `first` of a row."""
             sums = []
             for r, row in enumerate(out_rows):
-                factor = emit.splat(emit.load(emit.add(factors, 4 * r), _F32, 4))
+                factor = emit.broadcast(emit.load(emit.add(factors, 4 * r), _F32, 4))
                 for t in range(width):
                     at = emit.add(row, first, _LINE_BYTES * t)
                     sums.append(builder.fmul(emit.load(at, _V16F, _LINE_BYTES), factor))
@@ -328,7 +259,7 @@ def weighted_values_of_rows(
 
             return group
 
-        width = _width(emit.isa)
+        width = emit.width
         whole = builder.udiv(out_vectors, _int(width))
         with builder.if_then(builder.icmp_signed(">", whole, _int(0))):
             emit.loop(whole, [], group_of(width, 0))
@@ -353,9 +284,9 @@ def softmax_row(typingctx, dtype, scores, weights, maximum, total, factor, first
 
     def codegen(context, builder, signature, args):
         _, scores, weights, maximum, total, factor, first, end = args
-        emit = _Products(builder, host_isa(), signature.args[0])
-        first, end = (emit.splat(builder.trunc(bound, _I32)) for bound in (first, end))
-        nothing = _float(_V16F, NO_MAXIMUM)
+        emit = _products(builder, signature.args[0])
+        first, end = (emit.broadcast(builder.trunc(bound, _I32)) for bound in (first, end))
+        nothing = _floats(NO_MAXIMUM)
         visible, parts = [], []
         for t in range(STEP_TILES):
             lanes = ir.Constant(_V16I, list(range(_LANES * t, _LANES * (t + 1))))
@@ -368,21 +299,21 @@ def softmax_row(typingctx, dtype, scores, weights, maximum, total, factor, first
         largest = emit.maximum(emit.maximum(parts[0], parts[1]), emit.maximum(parts[2], parts[3]))
         before = emit.load(maximum, _F32, 4)
         now = emit.maximum(emit.fold(largest, emit.maximum), before)
-        shrink = emit.exp(builder.fsub(before, now))
-        level = emit.splat(now)
+        level = emit.broadcast(now)
+        shrink = emit.exp(builder.fsub(emit.broadcast(before), level))
+        shrink = builder.extract_element(shrink, ir.Constant(_I32, 0))
         for t in range(STEP_TILES):
             weight = emit.exp(builder.fsub(parts[t], level))
-            parts[t] = builder.select(visible[t], weight, _float(_V16F, 0.0))
+            parts[t] = builder.select(visible[t], weight, _floats(0.0))
         added = builder.fadd(builder.fadd(parts[0], parts[1]), builder.fadd(parts[2], parts[3]))
         added = emit.fold(added, builder.fadd)
-        emit.store(emit.fma(emit.load(total, _F32, 4), shrink, added), total, 4)
+        shrunk = builder.fmul(emit.load(total, _F32, 4), shrink)
+        emit.store(builder.fadd(shrunk, added), total, 4)
         emit.store(now, maximum, 4)
         emit.store(shrink, factor, 4)
         for t, part in enumerate(parts):
             if emit.native:
-                name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
-                halves = emit.call(name, _V16B, [part])
-                emit.store(halves, emit.add(weights, 32 * t), 32)
+                emit.store(emit.narrow(part), emit.add(weights, 32 * t), 32)
             else:
                 emit.store(part, emit.add(weights, _LINE_BYTES * t), _LINE_BYTES)
         return context.get_dummy_value()
@@ -391,11 +322,21 @@ def softmax_row(typingctx, dtype, scores, weights, maximum, total, factor, first
 
 
 @intrinsic
+def bytes_of(typingctx, dtype):
+    """Return the bytes of one value of a type such as np.float32."""
+
+    def codegen(context, builder, signature, args):
+        return _int(signature.args[0].dtype.bitwidth // 8)
+
+    return types.int64(dtype), codegen
+
+
+@intrinsic
 def queries_are_float32(typingctx, dtype):
     """Whether query rows and weights are float32 in the scratch memory, not bfloat16 pairs."""
 
     def codegen(context, builder, signature, args):
-        native = _Products(builder, host_isa(), signature.args[0]).native
+        native = _products(builder, signature.args[0]).native
         return ir.Constant(ir.IntType(1), int(not native))
 
     return types.boolean(dtype), codegen
@@ -403,7 +344,7 @@ def queries_are_float32(typingctx, dtype):
 
 @intrinsic
 def round_to(typingctx, value, dtype):
-    """round_to(x, np.uint16): bfloat16 bits of a float32, nearest even; np.float32: x itself.
+    """Return bfloat16 bits (np.uint16), nearest even, or the value itself (np.float32).
 
     A NaN stays a (quiet) NaN.
     """
@@ -411,11 +352,15 @@ def round_to(typingctx, value, dtype):
     def codegen(context, builder, signature, args):
         if signature.return_type == types.float32:
             return args[0]
+
+        def number(value: int) -> ir.Constant:
+            return ir.Constant(_I32, value)
+
         bits = builder.bitcast(args[0], _I32)
-        high = builder.lshr(bits, _integer(_I32, 16))
-        bias = builder.add(builder.and_(high, _integer(_I32, 1)), _integer(_I32, 0x7FFF))
-        rounded = builder.lshr(builder.add(bits, bias), _integer(_I32, 16))
-        quiet = builder.or_(high, _integer(_I32, 0x40))
+        high = builder.lshr(bits, number(16))
+        bias = builder.add(builder.and_(high, number(1)), number(0x7FFF))
+        rounded = builder.lshr(builder.add(bits, bias), number(16))
+        quiet = builder.or_(high, number(0x40))
         is_nan = builder.fcmp_unordered("uno", args[0], args[0])
         return builder.trunc(builder.select(is_nan, quiet, rounded), _I16)
 
@@ -429,7 +374,7 @@ def float32_of(typingctx, value):
     def codegen(context, builder, signature, args):
         if signature.args[0] == types.float32:
             return args[0]
-        bits = builder.shl(builder.zext(args[0], _I32), _integer(_I32, 16))
+        bits = builder.shl(builder.zext(args[0], _I32), ir.Constant(_I32, 16))
         return builder.bitcast(bits, _F32)
 
     return types.float32(value), codegen

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lite_kernels.cpu.attention_tiles import round_to
+from lite_kernels.cpu.attention_tiles import bytes_of, round_to
 from lite_kernels.cpu.isa.memory import array_at, load, stack_bytes
-from lite_kernels.cpu.kernel import jit, kernel
+from lite_kernels.cpu.kernel import jit, jit_fast, kernel
 from lite_kernels.cpu.kv_cache import TILE_TOKENS, CpuKVLayer
 from lite_kernels.cpu.program import Program, argument, float_argument
 
@@ -12,17 +12,21 @@ from lite_kernels.cpu.program import Program, argument, float_argument
 _CHUNK_TOKENS = 32
 
 
+@jit_fast
+def _sum_of_squares(x):
+    total = np.float32(0.0)
+    for d in range(x.size):
+        total += x[d] * x[d]
+    return total
+
+
 @jit
 def _norm_rope(x, norm, eps, cos_sin, scale, out):
-    """out = rotate(rms_norm(x) * norm) * scale over one head; no norm where `norm` is 0."""
-    head_dim = x.shape[0]
+    """Write rotate(rms_norm(x) * norm) * scale of one head; no norm where `norm` is 0."""
+    head_dim = x.size
     half = head_dim // 2
-    factor = np.float32(1.0)
     if norm != 0:
-        squares = np.float32(0.0)
-        for d in range(head_dim):
-            squares += x[d] * x[d]
-        factor /= np.sqrt(squares / np.float32(head_dim) + eps)
+        factor = np.float32(1.0) / np.sqrt(_sum_of_squares(x) / np.float32(head_dim) + eps)
         weight = array_at(norm, (head_dim,), np.float32)
         for d in range(head_dim):
             out[d] = x[d] * factor * weight[d]
@@ -38,9 +42,9 @@ def _norm_rope(x, norm, eps, cos_sin, scale, out):
 @jit
 def _store_key(key, tile, lane, dtype):
     """Write one token's key into a tile: [D/2][16][2] bfloat16, [D][16] float32."""
-    head_dim = key.shape[0]
+    head_dim = key.size
     cells = array_at(tile, (head_dim * TILE_TOKENS,), dtype)
-    if cells.itemsize == 2:
+    if bytes_of(dtype) == 2:
         for d in range(head_dim):
             cells[(d // 2 * TILE_TOKENS + lane) * 2 + d % 2] = round_to(key[d], dtype)
     else:
@@ -56,13 +60,14 @@ def _store_value(value, tile, lane, padded, dtype):
     """
     cells = array_at(tile, (padded * TILE_TOKENS,), dtype)
     if lane == 0:
-        cells[:] = 0
-    if cells.itemsize == 2:
+        for i in range(cells.size):
+            cells[i] = 0
+    if bytes_of(dtype) == 2:
         row = lane // 2 * padded
-        for d in range(value.shape[0]):
+        for d in range(value.size):
             cells[(row + d) * 2 + lane % 2] = round_to(value[d], dtype)
     else:
-        for d in range(value.shape[0]):
+        for d in range(value.size):
             cells[lane * padded + d] = round_to(value[d], dtype)
 
 
@@ -99,7 +104,7 @@ def _token(args, token, head, dtype):
     block, offset = slot // (per_block * TILE_TOKENS), slot % (per_block * TILE_TOKENS)
     index = (block * num_kv_heads + head) * per_block + offset // TILE_TOKENS
     padded = (head_dim + 15) // 16 * 16
-    tile = argument(args, 6) + index * (head_dim + padded) * TILE_TOKENS * q_out.itemsize
+    tile = argument(args, 6) + index * (head_dim + padded) * TILE_TOKENS * bytes_of(dtype)
     lane = offset % TILE_TOKENS
 
     key = array_at(row + 4 * (num_heads + head) * head_dim, (head_dim,), np.float32)
@@ -107,7 +112,7 @@ def _token(args, token, head, dtype):
     _store_key(rotated, tile, lane, dtype)
     at = row + 4 * (num_heads + num_kv_heads + head) * head_dim
     value = array_at(at, (head_dim,), np.float32)
-    _store_value(value, tile + head_dim * TILE_TOKENS * q_out.itemsize, lane, padded, dtype)
+    _store_value(value, tile + head_dim * TILE_TOKENS * bytes_of(dtype), lane, padded, dtype)
 
 
 @jit
@@ -123,13 +128,12 @@ def _qk_norm_rope_store(tid, num_threads, args, dtype):
             _token(args, token, head, dtype)
 
 
-# NOTE: "reassoc" lets the sum of squares use vectors; the order depends on head_dim alone.
-@kernel(fastmath={"reassoc", "contract", "nsz"})
+@kernel()
 def qk_norm_rope_store_bfloat16(tid, num_threads, args):
     _qk_norm_rope_store(tid, num_threads, args, np.uint16)
 
 
-@kernel(fastmath={"reassoc", "contract", "nsz"})
+@kernel()
 def qk_norm_rope_store_float32(tid, num_threads, args):
     _qk_norm_rope_store(tid, num_threads, args, np.float32)
 

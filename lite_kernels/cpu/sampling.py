@@ -196,9 +196,8 @@ def _rank(row, token_id):
 @jit
 def _logprobs_row(row, token_id, num_top, out_ids, out_logprobs, out_ranks, scratch):
     block_weights, _, largest_keys, keys, ids = _scratch_arrays(scratch, row.size)
-    out_ids[:] = NO_TOKEN
-    out_logprobs[:] = np.nan
-    out_ranks[:] = 0
+    for i in range(1 + num_top):
+        out_ids[i], out_logprobs[i], out_ranks[i] = NO_TOKEN, np.nan, 0
     out_ids[0] = token_id
     key = scan(row, largest_keys)
     if key == UNUSABLE:

@@ -73,7 +73,8 @@ def _threshold(keys, weights, count, needed):
     counting = weights.size == 0
     prefix, above = np.int64(0), np.int64(0)
     for shift in (24, 16, 8, 0):
-        sums[:] = 0
+        for i in range(256):
+            sums[i] = 0
         for i in range(count):
             key = np.int64(keys[i]) + 0x80000000
             if key >> (shift + 8) == prefix >> (shift + 8):
@@ -167,7 +168,7 @@ def gather_prefix(row, largest_keys, largest, inverse, total, top_p, keys, ids, 
     needed = needed_weight(top_p, total)
     num_blocks = (row.size + BLOCK - 1) // BLOCK
     if num_blocks > _PREFIX_BLOCKS:
-        unweighted = weights[:0]
+        unweighted = array_at(0, (np.int64(0),), np.int64)
         bound, _ = _threshold(largest_keys, unweighted, num_blocks, np.int64(_PREFIX_BLOCKS))
         lowest = (_logit(bound) - largest) * inverse
         count, mass = gather_above(row, largest_keys, largest, inverse, lowest, keys, ids, weights)

@@ -24,7 +24,7 @@ _I64 = ir.IntType(64)
 _VOID = ir.VoidType()
 
 
-class _BFloat(ir.Type):
+class BFloat(ir.Type):
     """LLVM's bfloat, which llvmlite does not know."""
 
     null = "0.0"
@@ -34,10 +34,10 @@ class _BFloat(ir.Type):
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
+        return isinstance(other, BFloat)
 
     def __hash__(self) -> int:
-        return hash(_BFloat)
+        return hash(BFloat)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Emitter:
 
     def dot_pairs(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """Return c plus, per lane, the products of two bfloat16 pairs."""
-        pairs = ir.VectorType(_BFloat(), 2 * self.isa.lanes)
+        pairs = ir.VectorType(BFloat(), 2 * self.isa.lanes)
         name = "llvm.x86.avx512bf16.dpbf16ps.512"
         function = declare(self.builder.module, name, self.floats, [self.floats, pairs, pairs])
         a, b = self.builder.bitcast(a, pairs), self.builder.bitcast(b, pairs)
