@@ -258,6 +258,12 @@ def test_bad_words_are_spelled_with_and_without_a_space() -> None:
     assert bad_words_token_ids(codec, [" "]) == [codec.encode(" ")]
 
 
+def test_a_bad_word_that_a_space_does_not_change_is_listed_once() -> None:
+    codec = tokenizer("metaspace")
+    assert codec.encode(" dog") == codec.encode("dog")
+    assert bad_words_token_ids(codec, ["dog"]) == [codec.encode("dog")]
+
+
 def test_importing_the_text_floor_loads_neither_tokenizers_nor_jinja() -> None:
     code = (
         "import sys, lite.text.chat_template, lite.text.output_text, lite.text.bad_words;"
