@@ -58,6 +58,8 @@ class RequestMiddleware:
         _resource: object,
         _req_succeeded: bool,
     ) -> None:
+        if not hasattr(req.context, "record"):
+            return  # refused by Falcon before anything else
         status = resp.status_code
         stream = resp.stream
         if isinstance(stream, EventStream):
@@ -69,8 +71,8 @@ class RequestMiddleware:
     def _finish(self, req: falcon.Request, status: int) -> None:
         record = record_of(req)
         handler = req.uri_template or _NO_ROUTE
-        probe = self._access.get(handler) is Access.PUBLIC
-        write = log.debug if probe and status < 500 else log.info
+        # Probes come every few seconds, and while the model loads they all fail.
+        write = log.debug if self._access.get(handler) is Access.PUBLIC else log.info
         write(
             "request finished",
             method=req.method,

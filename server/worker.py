@@ -2,18 +2,31 @@
 
 import contextlib
 import errno
+import http
 import mmap
 import selectors
 import socket
 import struct
+import sys
 import time
 from concurrent import futures
 from typing import Any
 
+import msgspec
 from gunicorn import util
+from gunicorn.arbiter import Arbiter
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
+from lite.errors import LiteError
 from lite.log import get_logger
+from server.errors import ApiError, to_api_error
 from server.lifecycle import Lifecycle
 
 log = get_logger(__name__)
@@ -21,8 +34,8 @@ log = get_logger(__name__)
 # Threads beyond `threads`: they answer probes, and refuse what does not fit, while all streams run.
 SPARE_THREADS = 8
 # A peer that neither sends nor takes a byte for this long is dropped.
-IO_TIMEOUT_S = 60
-_NO_PROGRESS = f"the client made no progress for {IO_TIMEOUT_S} s"
+IO_TIMEOUT_S = 60.0
+_NO_PROGRESS = "the client sent or took nothing for too long"
 # After a `Connection: close`, how long the client gets to close its side.
 _LINGER_S = 2.0
 _LINGER_BYTES = 65536
@@ -33,6 +46,13 @@ _TICK_S = 0.25
 _YIELD_S = 0.02
 # How much longer than the drain time gunicorn's master must wait before it kills a worker.
 GRACE_S = 10
+
+_PARSE_STATUS = (
+    (LimitRequestLine, 414),
+    (LimitRequestHeaders, 431),
+    (ExpectationFailed, 417),
+    (UnsupportedTransferCoding, 501),
+)
 
 
 class Board:
@@ -73,7 +93,8 @@ class _Socket(socket.socket):
     @classmethod
     def adopt(cls, other: socket.socket) -> "_Socket":
         adopted = cls(other.family, other.type, other.proto, fileno=other.detach())
-        timeout = struct.pack("ll", IO_TIMEOUT_S, 0)
+        seconds, rest = divmod(IO_TIMEOUT_S, 1)
+        timeout = struct.pack("ll", int(seconds), int(rest * 1_000_000))
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             adopted.setsockopt(socket.SOL_SOCKET, option, timeout)
         adopted.setblocking(True)
@@ -133,7 +154,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._num_pooled = 0  # connections with a thread, or waiting for one
 
     def load_wsgi(self) -> None:
-        super().load_wsgi()
+        try:
+            super().load_wsgi()
+        except LiteError as error:
+            log.error("worker cannot start", reason=str(error), kind=type(error).__name__)
+            # Tells the master not to try again.
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
         self.lifecycle = self.wsgi.lifecycle
         self.lifecycle.max_running = self.cfg.threads
 
@@ -174,6 +200,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return super().handle(conn)
         finally:
             self._active.discard(conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what gunicorn itself could not read or serve, in the shape of all our errors."""
+        if isinstance(exc, ParseException):
+            status = next((s for kind, s in _PARSE_STATUS if isinstance(exc, kind)), 400)
+            answer = ApiError(status, f"The HTTP request is malformed: {exc}", code="invalid_value")
+            log.info("request refused", status=status, reason=str(exc))
+        else:
+            answer = to_api_error(exc)
+            log.error("connection failed", exc_info=exc)
+        body = msgspec.json.encode(answer.body())
+        head = (
+            f"HTTP/1.1 {answer.status} {http.HTTPStatus(answer.status).phrase}\r\n"
+            "Connection: close\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            util.write_nonblock(client, head.encode() + body)
 
     def linger(self, sock: socket.socket) -> None:
         """Close a connection after the client has, or after `_LINGER_S`; does not wait."""

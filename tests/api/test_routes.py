@@ -124,6 +124,11 @@ def test_each_request_is_observed_under_its_routes_template(api: Api) -> None:
         assert min(one.request_bytes, one.response_bytes, one.duration_s) > 0
 
 
+def test_a_method_that_is_none_is_refused(api: Api) -> None:
+    body = b"".join(api.open("/v1/models", method="WEBSOCKET"))
+    assert b'"invalid_request_error"' in body
+
+
 @pytest.fixture
 def lines() -> Any:
     found: list[tuple[str, dict[str, Any]]] = []

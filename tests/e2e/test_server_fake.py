@@ -230,6 +230,28 @@ def test_a_malformed_chunk_is_the_clients_fault(server: GunicornServer) -> None:
     assert b"Traceback" not in answer
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: odd, chunked\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nX-Bad\x00: 1\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_http_is_refused_in_the_same_shape(
+    server: GunicornServer, request_: bytes, status: int
+) -> None:
+    with socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(request_)
+        with contextlib.closing(http.client.HTTPResponse(connection)) as answer:
+            answer.begin()
+            body = json.loads(answer.read())
+    assert answer.status == status
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+
+
 def test_http_1_0_gets_the_stream_without_chunks(server: GunicornServer) -> None:
     request = post_bytes(
         "/v1/completions", {"prompt": "hi", "stream": True}, x_api_key=USER
@@ -309,12 +331,16 @@ def test_a_client_that_hangs_up_frees_its_place_within_two_seconds(
     assert time.monotonic() - left < 2.0
 
 
-def test_a_client_that_hangs_up_in_decode_frees_its_place(single: GunicornServer) -> None:
-    body = {"prompt": "[delay=0.02]" + "x" * 1000, "max_tokens": 1000, "stream": True}
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_hangs_up_in_decode_frees_its_place(
+    single: GunicornServer, stream: bool
+) -> None:
+    body = {"prompt": "[delay=0.02]" + "x" * 1000, "max_tokens": 1000, "stream": stream}
     with socket.create_connection(single.address) as connection:
         connection.sendall(post_bytes("/v1/completions", body))
+        single.wait_for(lambda: running(single) == (1, 1))
         received = b""
-        while received.count(b"data:") < 5:
+        while stream and received.count(b"data:") < 5:
             received += connection.recv(4096)
     left = time.monotonic()
     single.wait_for(lambda: running(single) == (0, 0), 5.0)
@@ -480,6 +506,14 @@ def test_a_bad_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
     ):
         pass
     assert "Traceback" not in str(caught.value)
+
+
+def test_an_engine_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"ended with 1:[\s\S]*The engine cannot start"),
+        serve(tmp_path, command=FAKE, environ={"LITE_TEST_ENGINE": "gone"}) as server,
+    ):
+        server.wait_for(lambda: False)
 
 
 def test_keys_never_reach_the_log(server: GunicornServer, client: openai.OpenAI) -> None:
