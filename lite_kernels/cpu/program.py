@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from lite_kernels.cpu.isa.memory import (
-    atomic_add,
-    atomic_store,
-    empty_aligned,
-    load,
-)
+from lite_kernels.cpu.isa.memory import atomic_add, atomic_store, empty_aligned
 from lite_kernels.cpu.kernel import Kernel, jit
 
 if TYPE_CHECKING:
@@ -25,16 +23,26 @@ if TYPE_CHECKING:
 _LINE = 8  # int64 words a cache line
 
 
-@jit
-def argument(args, index):
-    """Return word `index` of a record: an address or an integer."""
-    return load(args + 64 + 8 * index, np.int64)
+@intrinsic
+def argument(typingctx, args, index):
+    """Return word `index` of a record: an address or an integer.
+
+    PERF: an intrinsic, because a function is compiled anew for every literal index.
+    """
+    return types.int64(types.int64, types.int64), _load_word
 
 
-@jit
-def float_argument(args, index):
+@intrinsic
+def float_argument(typingctx, args, index):
     """Return word `index` of a record as the float32 it was appended as."""
-    return load(args + 64 + 8 * index, np.float32)
+    return types.float32(types.int64, types.int64), _load_word
+
+
+def _load_word(context, builder, signature, args):
+    offset = builder.mul(args[1], ir.Constant(args[1].type, 8))
+    first = builder.add(args[0], ir.Constant(args[0].type, 8 * _LINE))
+    word_type = context.get_value_type(signature.return_type)
+    return builder.load(builder.inttoptr(builder.add(first, offset), word_type.as_pointer()))
 
 
 @jit

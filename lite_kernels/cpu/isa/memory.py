@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import carray, types
+from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
-
-from lite_kernels.cpu.kernel import jit
+from numba.np.arrayobj import populate_array
 
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
@@ -19,16 +19,6 @@ def declare(module, name, result, arguments):
     if name in module.globals:
         return module.globals[name]
     return ir.Function(module, ir.FunctionType(result, arguments), name)
-
-
-@intrinsic
-def pointer(typingctx, address, dtype):
-    """Turn an address into a typed pointer, for `carray`."""
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(dtype.dtype)(types.int64, dtype), codegen
 
 
 @intrinsic
@@ -57,10 +47,40 @@ def store(typingctx, address, value, dtype):
     return types.void(types.int64, value, dtype), codegen
 
 
-@jit
-def array_at(address, shape, dtype):
-    """View memory as a C-contiguous array."""
-    return carray(pointer(address, dtype), shape)
+@intrinsic
+def array_at(typingctx, address, shape, dtype):
+    """View memory as a C-contiguous array of an integer size, or of a tuple of them.
+
+    PERF: `carray` is compiled anew for every shape and type, 0.1 s each.
+    """
+    num_dimensions = len(shape) if isinstance(shape, types.BaseTuple) else 1
+    result = types.Array(dtype.dtype, num_dimensions, "C")
+
+    def codegen(context, builder, signature, args):
+        sizes, kinds = [args[1]], [signature.args[1]]
+        if isinstance(kinds[0], types.BaseTuple):
+            sizes, kinds = cgutils.unpack_tuple(builder, args[1]), list(kinds[0])
+        sizes = [
+            context.cast(builder, size, kind, types.intp)
+            for size, kind in zip(sizes, kinds, strict=True)
+        ]
+        item_type = context.get_data_type(result.dtype)
+        item_bytes = context.get_constant(types.intp, context.get_abi_sizeof(item_type))
+        strides = [item_bytes]
+        for size in reversed(sizes[1:]):
+            strides.insert(0, builder.mul(size, strides[0]))
+        array = context.make_array(result)(context, builder)
+        populate_array(
+            array,
+            data=builder.inttoptr(args[0], item_type.as_pointer()),
+            shape=sizes,
+            strides=strides,
+            itemsize=item_bytes,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return result(types.int64, shape, dtype), codegen
 
 
 @intrinsic
