@@ -14,7 +14,8 @@ cdef class Scheduler:
 
     One rule: a step gives every running sequence min(num_tokens - num_computed_tokens, budget)
     tokens, those that need one token first, then admits waiting ones in order of arrival.
-    At most min(max_num_seqs, max_num_batched_tokens) sequences run, so a decode always fits.
+    Only a budget that is left over admits, so no more sequences run than it has tokens for,
+    and decodes are never starved.
 
     A sequence is admitted when all its known tokens get blocks, with one block to spare for
     every running sequence that may still grow. When growing ones find no block, the sequence
@@ -398,13 +399,12 @@ cdef class Scheduler:
 
     cdef int32_t _admit(self, Batch batch, int32_t budget) except -1:
         """Start waiting sequences while budget, places and blocks last."""
-        cdef int32_t max_running = min(self.max_num_seqs, self.max_num_batched_tokens)
         cdef int32_t num_reserved, num_hits, num_needed, num_scheduled_tokens
         cdef Sequence seq
-        if budget == 0 or self.num_running == max_running or not self._waiting:
+        if budget == 0 or self.num_running == self.max_num_seqs or not self._waiting:
             return 0
         num_reserved = self._num_reserved_blocks()
-        while budget > 0 and self.num_running < max_running and self._waiting:
+        while budget > 0 and self.num_running < self.max_num_seqs and self._waiting:
             seq = next(iter(self._waiting.values()))
             num_hits = self._tables.find_prefix(seq)
             num_needed = self._tables.num_blocks_to_start(seq, num_hits)

@@ -57,7 +57,7 @@ class OracleScheduler:
         enable_prefix_caching: bool,
     ) -> None:
         self.block_size = block_size
-        self.max_running = min(max_num_seqs, max_num_batched_tokens)
+        self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
         self.enable_prefix_caching = enable_prefix_caching
         self.pool = OracleBlockPool(num_blocks)
@@ -96,7 +96,7 @@ class OracleScheduler:
             if self.lacks_block(seq):
                 self.allocate_block(seq)
             budget -= self.give(step, seq, budget)
-        while budget > 0 and self.waiting and len(self.live()) < self.max_running:
+        while budget > 0 and self.waiting and len(self.live()) < self.max_num_seqs:
             hits = self.find_prefix(self.waiting[0])
             if not self.fits(self.waiting[0], hits):
                 break

@@ -147,6 +147,20 @@ def test_known_tokens_without_blocks_are_not_admitted() -> None:
     assert run.step() == {2: 12}
 
 
+def test_blocks_that_running_sequences_may_grow_into_are_not_given_away() -> None:
+    run = Run(num_blocks=6)
+    run.scheduler.add(1, prompt(3), max_tokens=12)
+    run.scheduler.add(2, prompt(3, start=20), max_tokens=12)
+    assert run.step() == {1: 3, 2: 3}
+    run.scheduler.add(3, prompt(12, start=40), max_tokens=1)
+    run.scheduler.add(4, prompt(8, start=60), max_tokens=1)
+    assert run.step() == {1: 1, 2: 1}
+    run.scheduler.abort(3)
+    assert run.step() == {1: 1, 2: 1}
+    run.scheduler.abort(2)
+    assert run.step() == {1: 1, 4: 8}
+
+
 def test_cached_blocks_that_are_hit_do_not_count_as_free() -> None:
     """Four free blocks, three of them hit: the fourth and fifth known block do not fit."""
     run = Run(num_blocks=6)
@@ -276,15 +290,15 @@ def test_the_sequence_that_loses_least_work_is_preempted_and_resumes_at_the_queu
 
 
 def test_work_that_others_keep_alive_is_not_lost() -> None:
-    """2 computed more than 3 but shares most of it with 1, so 2 is the cheaper victim."""
-    run = Run(num_blocks=9)
+    """2 has computed more than 3 but shares most of it with 1, so 2 is the cheaper victim."""
+    run = Run(num_blocks=12)
     run.scheduler.add(1, prompt(17), max_tokens=12)
     run.step()
     run.scheduler.add(2, np.concatenate([prompt(16), prompt(1, start=90)]), max_tokens=12)
-    run.scheduler.add(3, prompt(6, start=50), max_tokens=12)
+    run.scheduler.add(3, prompt(9, start=50), max_tokens=12)
     while not run.scheduler.num_preemptions:
         run.step()
-    assert run.scheduler.num_preemptions_of(2) == 1
+    assert [run.scheduler.num_preemptions_of(seq_id) for seq_id in (1, 2, 3)] == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("enable_prefix_caching", "recomputed"), [(False, 11), (True, 3)])
@@ -384,10 +398,11 @@ def test_a_waiting_sequence_can_be_aborted() -> None:
 def test_update_skips_a_sequence_that_was_aborted_in_flight() -> None:
     run = Run()
     for seq_id in (1, 2, 3):
-        run.scheduler.add(seq_id, prompt(3, start=10 * seq_id), max_tokens=3)
+        run.scheduler.add(seq_id, prompt(3, start=10 * seq_id), max_tokens=seq_id % 2 + 1)
     run.schedule()
     run.scheduler.abort(2)
-    run.scheduler.update(run.batch, np.array([71, 72, 73], np.int32))
+    events = run.scheduler.update(run.batch, np.array([71, 72, 73], np.int32))
+    assert events.tolist() == []
     run.scheduler.check()
     assert run.scheduler.token_ids(1)[-1] == 71
     assert run.scheduler.token_ids(3)[-1] == 73
