@@ -50,6 +50,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     threads: Positive = 64
     engine_address: str | None = None  # ZMQ address; None: a private socket file
     drain_s: Seconds = 30.0
+    stuck_after_s: Annotated[float, Meta(gt=0.0)] = 120.0
     heartbeat_s: Annotated[float, Meta(gt=0.0)] = 5.0
     max_body_bytes: Positive = 4 * 1024 * 1024
     default_max_tokens: Positive | None = None  # chat; None: up to the context length

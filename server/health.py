@@ -16,7 +16,9 @@ log = get_logger(__name__)
 
 def _engine_state(services: Services) -> str:
     try:
-        return services.engine.stats().state
+        stats = services.engine.stats()
+        overdue = stats.last_step_age_s > services.config.server.stuck_after_s
+        return "stuck" if overdue else stats.state
     except ModelLoadingError:
         return "loading"
     except LiteError:
@@ -41,7 +43,7 @@ class _Probe:
 
 
 class Health(_Probe):
-    """/health and /ping: the model is loaded and its engine answers."""
+    """/health and /ping: the model is loaded and its engine makes progress."""
 
     def status(self) -> str:
         state = _engine_state(self._services)

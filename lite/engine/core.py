@@ -143,6 +143,8 @@ class EngineCore:
         prompt = np.frombuffer(message.prompt_token_ids, np.dtype("<i4")).astype(np.int32)
         self._check(message, prompt)
         self._check_queue(message.n, prompt.size)
+        if not self._outputs:
+            self._last_step_s = time.monotonic()
         seed = message.sampling.seed
         request = Request(
             owner=owner,

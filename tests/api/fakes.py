@@ -51,6 +51,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.state = "ready"
+        self.last_step_age_s = 0.0
         self.dead = False
         self.closed = False
         self.running: set[str] = set()
@@ -61,7 +62,12 @@ class FakeEngine:
 
     def stats(self) -> EngineStats:
         self._check()
-        return EngineStats(state=self.state, model="fake", num_running=len(self.running))
+        return EngineStats(
+            state=self.state,
+            model="fake",
+            num_running=len(self.running),
+            last_step_age_s=self.last_step_age_s,
+        )
 
     def metrics(self) -> str:
         self._check()

@@ -65,6 +65,10 @@ def test_the_probes_follow_the_engine_and_the_drain(api: Api) -> None:
     assert probes() == [200, 503, 503, 503]
     assert api.get("/health").json == {"status": "dead"}
     api.engine.dead, api.engine.state = False, "ready"
+    api.engine.last_step_age_s = 121.0
+    assert probes() == [200, 503, 503, 503]
+    assert api.get("/health").json == {"status": "stuck"}
+    api.engine.last_step_age_s = 0.0
     api.services.lifecycle.begin_drain()
     assert probes() == [200, 200, 200, 503]
     assert api.get("/health/ready").json == {"status": "draining"}
