@@ -51,12 +51,14 @@ cdef class BlockPool:
         Raises:
             ValueError: the block has no reference.
         """
+        cdef int32_t previous
         self._check_block(block)
         if self.ref_counts[block] == 0:
             raise ValueError(f"block {block} is already free")
         self.ref_counts[block] -= 1
         if self.ref_counts[block] == 0:
-            self._link_after(block, self.previous_free[self.num_blocks] if keep else self.num_blocks)
+            previous = self.previous_free[self.num_blocks] if keep else self.num_blocks
+            self._link_after(block, previous)
         return 0
 
     cpdef int32_t ref_count(self, int32_t block) except -1:

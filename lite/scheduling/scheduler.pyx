@@ -315,7 +315,8 @@ cdef class Scheduler:
             assert seq.num_computed_tokens == 0
         assert self.num_waiting_tokens == sum(seq.num_tokens for seq in self._waiting.values())
         live = [seq for seq in self._sequences.values() if (<Sequence>seq).state != FINISHED]
-        assert sorted(seq.seq_id for seq in live) == sorted(self.running_ids() + list(self._waiting))
+        known = self.running_ids() + self.waiting_ids()
+        assert sorted(seq.seq_id for seq in live) == sorted(known), "a sequence is lost"
 
     # --- room ------------------------------------------------------------------------------
 
