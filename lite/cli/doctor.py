@@ -17,10 +17,9 @@ from lite.settings import check_public_bind
 from lite.version import __version__
 
 _GIB = 1 << 30
-_DEPENDENCIES = (
-    "numba", "llvmlite", "numpy", "msgspec", "pyzmq", "tokenizers", "safetensors", "jinja2",
-    "falcon", "gunicorn", "structlog", "prometheus-client", "limits", "pyyaml",
-    "prompt-toolkit", "tqdm",
+DEPENDENCIES = (
+    "falcon", "gunicorn", "jinja2", "msgspec", "numba", "numpy", "prometheus-client",
+    "prompt-toolkit", "pyyaml", "pyzmq", "structlog", "tokenizers", "tqdm",
 )  # fmt: skip
 
 
@@ -103,10 +102,8 @@ def _memory() -> Iterator[Finding]:
 
 
 def _bandwidth() -> Iterator[Finding]:
-    try:
-        from lite_kernels.cpu.probe import read_bandwidth
-    except ImportError:
-        return
+    from lite_kernels.cpu.probe import read_bandwidth
+
     yield Finding("bandwidth", f"{read_bandwidth() / 1e9:.1f} GB/s read by all usable cores")
 
 
@@ -123,7 +120,7 @@ def _cache() -> Iterator[Finding]:
 
 def _dependencies() -> Iterator[Finding]:
     versions = []
-    for name in _DEPENDENCIES:
+    for name in DEPENDENCIES:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
@@ -139,15 +136,16 @@ def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:
     loaded = flags.load(arguments)
     check_public_bind(loaded.config)
     yield Finding("configuration", f"valid: {loaded.path or 'defaults (no file)'}")
-    if loaded.config.model.model != ModelConfig().model:
-        yield from _model(loaded.config.model)
+    yield from _model(loaded.config.model)
 
 
 def _model(config: ModelConfig) -> Iterator[Finding]:
     from lite.formats.checkpoint import open_checkpoint
     from lite.models import declare
+    from lite.models.location import locate_model
 
-    checkpoint = open_checkpoint(config.model)
-    declare(checkpoint.config)
-    architectures = ", ".join(checkpoint.config.get("architectures", ["unknown"]))
+    location = locate_model(config.model)
+    with open_checkpoint(location.config_file, config.load_format, seed=config.seed) as checkpoint:
+        declare(checkpoint.config, file=str(checkpoint.config_file))
+        architectures = ", ".join(checkpoint.config.get("architectures", ["unnamed"]))
     yield Finding("model", f"{config.model}: {architectures}, supported")

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from setuptools import find_packages
 
+from lite.cli import doctor
 from lite.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,21 @@ def test_every_source_file_is_in_a_package_of_the_wheel() -> None:
         for path in (ROOT / package).rglob("*.py*"):
             if path.suffix in (".py", ".pyx", ".pyi"):
                 assert ".".join(path.parent.relative_to(ROOT).parts) in found, path
+
+
+def test_every_dependency_is_imported_and_known_to_doctor() -> None:
+    modules = {"pyyaml": "yaml", "pyzmq": "zmq"}
+    names = [re.match(r"[a-z-]+", text) for text in PROJECT["project"]["dependencies"]]
+    dependencies = [match.group() for match in names if match]
+    sources = "\n".join(
+        path.read_text(encoding="utf-8")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    )
+    for name in dependencies:
+        module = modules.get(name, name.replace("-", "_"))
+        assert re.search(rf"^\s*(import|from) {module}\b", sources, re.MULTILINE), name
+    assert sorted(dependencies) == sorted(doctor.DEPENDENCIES)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
