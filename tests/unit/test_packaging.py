@@ -46,7 +46,7 @@ def test_every_source_file_is_in_a_package_of_the_wheel() -> None:
 
 def test_every_dependency_is_imported_and_known_to_doctor() -> None:
     modules = {"pyyaml": "yaml", "pyzmq": "zmq"}
-    names = [re.match(r"[a-z-]+", text) for text in PROJECT["project"]["dependencies"]]
+    names = [re.match(r"[a-z0-9-]+", text) for text in PROJECT["project"]["dependencies"]]
     dependencies = [match.group() for match in names if match]
     sources = "\n".join(
         path.read_text(encoding="utf-8")
