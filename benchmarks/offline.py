@@ -10,13 +10,13 @@ import statistics
 import time
 
 import numpy as np
-from benchmarks.report import write_result
-from lite_kernels.cpu.probe import read_bandwidth
 
+from benchmarks.report import write_result
 from lite.config import Config, EngineConfig, ModelConfig
 from lite.engine.core import EngineCore
 from lite.engine.loading import load_model, num_parameters
 from lite.messages import GenerateRequest, SamplingSpec
+from lite_kernels.cpu.probe import read_bandwidth
 
 PROMPT_TOKENS = 128
 

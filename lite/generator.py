@@ -335,7 +335,7 @@ class _Assembly:
             logprobs=[named(entry) for entry in message.logprobs[:num_new]]
             if message.logprobs is not None
             else None,
-            prompt_logprobs=[entry and named(entry) for entry in message.prompt_logprobs]
+            prompt_logprobs=[None if e is None else named(e) for e in message.prompt_logprobs]
             if message.prompt_logprobs is not None
             else None,
             finish_reason=reason,

@@ -89,9 +89,7 @@ class SamplingParams:
         `max_tokens`, `seed`, `logprobs`, `prompt_logprobs`, `logit_bias` and
         `allowed_token_ids` keep None, which has a meaning of its own there.
         """
-        keep_none = {
-            f.name for f in fields(cls) if f.default is None or f.name == "max_tokens"
-        }
+        keep_none = {f.name for f in fields(cls) if f.default is None or f.name == "max_tokens"}
         return cls(**{k: v for k, v in values.items() if v is not None or k in keep_none})
 
 

@@ -38,9 +38,7 @@ def settings(checkpoint: Path, **engine: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def server(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GunicornServer]:
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GunicornServer]:
     with serve(tmp_path_factory.mktemp("server"), settings(checkpoint)) as server:
         yield server
 
@@ -152,9 +150,9 @@ def test_client_faults_are_bad_requests_and_not_retried(
 
 def test_errors_come_as_the_clients_exception_classes(server: GunicornServer) -> None:
     url = f"{server.url}/v1"
-    with openai.OpenAI(base_url=url, api_key="sk-wrong") as stranger:
-        with pytest.raises(openai.AuthenticationError):
-            chat(stranger)
+    stranger = openai.OpenAI(base_url=url, api_key="sk-wrong")
+    with stranger, pytest.raises(openai.AuthenticationError):
+        chat(stranger)
     with openai.OpenAI(base_url=url, api_key=KEY) as client:
         with pytest.raises(openai.NotFoundError):
             client.completions.create(model="other", prompt="Hello")
@@ -208,9 +206,7 @@ def open_request(server: GunicornServer, **fields: Any) -> http.client.HTTPConne
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streaming", "whole"])
 @pytest.mark.parametrize("after_s", [0.0, 0.5], ids=["at once", "in decode"])
-def test_hanging_up_frees_every_block(
-    server: GunicornServer, stream: bool, after_s: float
-) -> None:
+def test_hanging_up_frees_every_block(server: GunicornServer, stream: bool, after_s: float) -> None:
     connection = open_request(server, stream=stream)
     if after_s:
         server.wait_for(lambda: engine_stats(server)["num_running"] == 1)
@@ -237,21 +233,24 @@ def test_hanging_up_in_prefill_and_in_the_queue_frees_every_block(
 def test_a_killed_engine_fails_open_requests_and_comes_back(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    with serve(tmp_path, settings(checkpoint)) as server:
-        with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0) as client:
-            before = chat(client).choices[0].message.content
-            stream = chat(client, stream=True, **LONG)
-            next(iter(stream))
-            pid = engine_stats(server)["pid"]
-            os.kill(pid, signal.SIGKILL)
-            started = time.monotonic()
-            with pytest.raises(openai.APIError):
-                list(stream)
-            assert time.monotonic() - started < 2.0
-            assert server.get("/health")[0] == 503
-            server.wait_until_ready(20)
-            assert engine_stats(server)["pid"] != pid
-            assert chat(client).choices[0].message.content == before
+    with serve(tmp_path, settings(checkpoint)) as server, retry_free_client(server) as client:
+        before = chat(client).choices[0].message.content
+        stream = chat(client, stream=True, **LONG)
+        next(iter(stream))
+        pid = engine_stats(server)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        started = time.monotonic()
+        with pytest.raises(openai.APIError):
+            list(stream)
+        assert time.monotonic() - started < 2.0
+        assert server.get("/health")[0] == 503
+        server.wait_until_ready(20)
+        assert engine_stats(server)["pid"] != pid
+        assert chat(client).choices[0].message.content == before
+
+
+def retry_free_client(server: GunicornServer) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0)
 
 
 def test_hup_replaces_the_workers_and_keeps_the_model(checkpoint: Path, tmp_path: Path) -> None:
