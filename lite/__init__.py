@@ -1,6 +1,5 @@
 """An LLM inference engine without PyTorch: `LLM` embeds it, `lite serve` serves it."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from lite.errors import (
@@ -21,6 +20,7 @@ from lite.errors import (
 )
 from lite.outputs import CompletionOutput, Logprob, OutputDelta, RequestOutput
 from lite.sampling_params import SamplingParams
+from lite.version import __version__
 
 if TYPE_CHECKING:
     from lite.llm import LLM
@@ -51,12 +51,8 @@ __all__ = [
     "SamplingParams",
     "UnsupportedModelError",
     "UnsupportedParameterError",
+    "__version__",
 ]
-
-try:
-    __version__ = version("lite-engine")
-except PackageNotFoundError:
-    __version__ = "0+unknown"
 
 # PERF: `import lite` stays cheap; what pulls in the engine is imported when first used.
 _LAZY = {

@@ -19,7 +19,7 @@ from lite.version import __version__
 _GIB = 1 << 30
 DEPENDENCIES = (
     "falcon", "gunicorn", "jinja2", "msgspec", "numba", "numpy", "prometheus-client",
-    "prompt-toolkit", "pyyaml", "pyzmq", "structlog", "tokenizers", "tqdm",
+    "prompt-toolkit", "pyyaml", "pyzmq", "safetensors", "structlog", "tokenizers", "tqdm",
 )  # fmt: skip
 
 

@@ -138,12 +138,27 @@ def _naturals(value: Any) -> TypeGuard[list[int]]:
     )
 
 
+def _check_with_library(path: Path) -> None:
+    """Have the format's own library, the authority on what is valid, look at the header too.
+
+    Its views cannot hold bfloat16 in NumPy, so the data is mapped here.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a valid safetensors file: {error}") from error
+
+
 class SafetensorsFile:
     """One mapped file; tensors are views of the mapping, valid as long as they are held."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries = read_header(path)
+        _check_with_library(path)
         self._map: mmap.mmap | None = None
 
     def array(self, name: str) -> Array:
