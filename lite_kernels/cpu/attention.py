@@ -51,7 +51,7 @@ def _scratch_offsets(max_rows: int, padded: int) -> tuple[int, ...]:
     totals = maxima + max_rows * 4
     factors = totals + max_rows * 4
     tiles = (factors + max_rows * 4 + 63) // 64 * 64
-    return queries, sums, scores, weights, maxima, totals, factors, tiles, tiles + 32 * STEP_TILES
+    return queries, sums, scores, weights, maxima, totals, factors, tiles, tiles + 16 * STEP_TILES
 
 
 _offsets = jit(_scratch_offsets)
@@ -273,33 +273,21 @@ def _attend(dtype, args, scratch, sequence, head, num_heads, first_query, num_qu
     first_token = start + first_query
     _start_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
-    # Addresses of the tiles that the products read, of those they prefetch, and of the first
-    # head's tiles in this step and the next.
-    tiles, here = areas[7], areas[7] + 16 * STEP_TILES
-    following = here + 8 * STEP_TILES
+    # Where the tiles of the current head lie, and of the first.
+    tiles, here = areas[7], areas[7] + 8 * STEP_TILES
     last_tiles = last_position // TILE_TOKENS + 1
     key = max(0, first_position - window + 1) if window > 0 else 0
     key = key // STEP_KEYS * STEP_KEYS
-    tile = key // TILE_TOKENS
     block_bytes = num_kv_heads * head_bytes
-    _find_tiles(following, tile, last_tiles, kv, table, per_block, block_bytes, tile_bytes)
     while key <= last_position:
-        for t in range(STEP_TILES):
-            store(here + 8 * t, load(following + 8 * t, np.int64), np.int64)
         tile = key // TILE_TOKENS
-        _find_tiles(
-            following, tile + STEP_TILES, last_tiles, kv, table, per_block, block_bytes, tile_bytes
-        )
+        _find_tiles(here, tile, last_tiles, kv, table, per_block, block_bytes, tile_bytes)
         # Queries before the first key of the step would keep their state: skip them.
         skipped = max(0, key - first_position)
         for h in range(num_heads):
             for t in range(STEP_TILES):
                 address = load(here + 8 * t, np.int64) + h * head_bytes
                 store(tiles + 8 * t, address, np.int64)
-                address += head_bytes
-                if h == num_heads - 1:
-                    address = load(following + 8 * t, np.int64)
-                store(tiles + 8 * (STEP_TILES + t), address, np.int64)
             _take_step(
                 dtype,
                 areas,

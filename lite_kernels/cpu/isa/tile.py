@@ -95,11 +95,11 @@ class Emitter:
         a, b = self.builder.bitcast(a, pairs), self.builder.bitcast(b, pairs)
         return self.builder.call(function, [c, a, b])
 
-    def prefetch(self, address: ir.Value) -> None:
-        """Fetch a cache line into L2."""
+    def prefetch(self, address: ir.Value, locality: int = 2) -> None:
+        """Fetch a cache line into L2, or with `locality` 3 into L1."""
         arguments = [ir.PointerType(_I8), _I32, _I32, _I32]
         function = declare(self.builder.module, "llvm.prefetch.p0", _VOID, arguments)
-        flags = [ir.Constant(_I32, value) for value in (0, 2, 1)]
+        flags = [ir.Constant(_I32, value) for value in (0, locality, 1)]
         self.builder.call(function, [self.builder.inttoptr(address, arguments[0]), *flags])
 
     def loop(
