@@ -121,23 +121,25 @@ def block_keys(typingctx, address):
 
 
 @intrinsic
-def block_weight(typingctx, address, largest, inverse):
-    """Return the weight of (logit - largest) * inverse, summed over BLOCK logits."""
+def block_weight(typingctx, address, largest, inverse, lowest):
+    """Return the weight of x = (logit - largest) * inverse, summed over x >= lowest of BLOCK."""
 
     def codegen(context, builder, signature, args):
         emitter = Emitter(builder, dataclasses.replace(host_isa(), lanes=_LANES))
-        address, largest, inverse = args
-        largest, inverse = emitter.broadcast(largest), emitter.broadcast(inverse)
+        address = args[0]
+        largest, inverse, lowest = (emitter.broadcast(value) for value in args[1:])
+        nothing = ir.Constant(_LONGS, [0] * _LANES)
 
         def body(i, carried):
             where = builder.add(address, builder.mul(i, emitter.constant(64)))
             logits = emitter.load(where, _FLOATS, 4)
             x = builder.fmul(builder.fsub(logits, largest), inverse)
-            return [builder.add(carried[0], _emit_weight(builder, x))]
+            counts = builder.fcmp_ordered(">=", x, lowest)
+            weight = builder.select(counts, _emit_weight(builder, x), nothing)
+            return [builder.add(carried[0], weight)]
 
-        zero = ir.Constant(_LONGS, [0] * _LANES)
-        (total,) = emitter.loop(emitter.constant(_NUM_VECTORS), [zero], body)
+        (total,) = emitter.loop(emitter.constant(_NUM_VECTORS), [nothing], body)
         add = declare(builder.module, "llvm.vector.reduce.add.v16i64", _I64, [_LONGS])
         return builder.call(add, [total])
 
-    return types.int64(types.int64, types.float32, types.float32), codegen
+    return types.int64(types.int64, *[types.float32] * 3), codegen

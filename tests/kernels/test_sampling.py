@@ -62,6 +62,18 @@ def test_choices_are_those_of_the_reference(kernels, vocab_size, spread):
     )
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("top_p", [0.001, 0.5, 0.9, 0.999, 0.999999])
+def test_the_shortest_prefix_of_a_large_vocabulary_is_exact(kernels, top_p, spread):
+    rng = np.random.default_rng(0)
+    logits = (rng.standard_normal((6, 50_001)) * spread).astype(np.float32)
+    logits[:, rng.integers(0, 50_001, 30)] += 4.0
+    options = {"top_p": top_p, "temperature": [1, 0.5, 3, 1, 1, 100], "counters": np.arange(6)}
+    np.testing.assert_array_equal(
+        _sample(kernels, logits, **options), _sample(REFERENCE, logits, **options)
+    )
+
+
 def test_a_row_is_sampled_alike_wherever_it_stands(kernels):
     rng = np.random.default_rng(0)
     logits = (rng.standard_normal((40, 3000)) * 3).astype(np.float32)
