@@ -207,7 +207,7 @@ def _column_widths(num_rows: int) -> list[int]:
     """
     isa = host_isa()
     most = isa.num_accumulators * isa.lanes // _LANES // num_rows
-    return [width for width in (8, 4, 1) if width <= most]
+    return [width for width in (8, 4, 1) if width == 1 or width <= most]
 
 
 @intrinsic
