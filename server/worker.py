@@ -4,6 +4,7 @@ import contextlib
 import errno
 import http
 import mmap
+import select
 import selectors
 import socket
 import struct
@@ -27,6 +28,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from lite.errors import LiteError
 from lite.log import get_logger
 from server.errors import ApiError, to_api_error
+from server.generation import is_closed
 from server.lifecycle import Lifecycle
 
 log = get_logger(__name__)
@@ -36,6 +38,14 @@ SPARE_THREADS = 8
 # A peer that neither sends nor takes a byte for this long is dropped.
 IO_TIMEOUT_S = 60.0
 _NO_PROGRESS = "the client sent or took nothing for too long"
+# How long a client gets for the head of a request, and then for its body.
+_HEAD_S = 10.0
+_BODY_S = 60.0
+# More than this is a thread's to refuse.
+_MAX_HEAD_BYTES = 65536
+_END_OF_HEAD = b"\r\n\r\n"
+# How often heads that came in part are looked at.
+_HEAD_POLL_S = 0.1
 # After a `Connection: close`, how long the client gets to close its side.
 _LINGER_S = 2.0
 _LINGER_BYTES = 65536
@@ -88,7 +98,13 @@ class Board:
 
 
 class _Socket(socket.socket):
-    """A blocking socket with the kernel's timeouts; running into one is a broken connection."""
+    """A blocking socket with the kernel's timeouts; running into one is a broken connection.
+
+    `read_until_s` (monotonic), where it is set, bounds all reading together: a byte now and then
+    does not help.
+    """
+
+    read_until_s: float | None = None
 
     @classmethod
     def adopt(cls, other: socket.socket) -> "_Socket":
@@ -101,12 +117,25 @@ class _Socket(socket.socket):
         return adopted
 
     def recv(self, *args: Any) -> bytes:
+        if self.read_until_s is not None and self.gettimeout() is None:
+            readable = select.poll()
+            readable.register(self, select.POLLIN)
+            if not readable.poll(max(0.0, self.read_until_s - time.monotonic()) * 1e3):
+                raise ConnectionResetError(errno.ECONNRESET, _NO_PROGRESS)
         try:
             return super().recv(*args)
         except BlockingIOError:
             if self.gettimeout() == 0.0:
                 raise
             raise ConnectionResetError(errno.ECONNRESET, _NO_PROGRESS) from None
+
+    def peek(self) -> bytes:
+        """Return what has arrived, without taking it or waiting; b"" at the end of the stream.
+
+        Raises:
+            BlockingIOError: nothing has.
+        """
+        return super().recv(_MAX_HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
     def sendall(self, *args: Any) -> None:
         try:
@@ -124,6 +153,24 @@ class _Connection(TConn):  # type: ignore[misc]
         super().__init__(*args)
         self._worker = worker
 
+    def has_head(self) -> bool:
+        """Return whether a thread can read the head of the next request without waiting."""
+        data = self.parser.unreader.buf.getvalue() if self.initialized else b""
+        try:
+            arrived = self.sock.peek()
+        except BlockingIOError:
+            return _END_OF_HEAD in data
+        except OSError:
+            return True
+        data += arrived
+        # The end of the stream is a thread's to find out, too.
+        return (
+            not arrived
+            or _END_OF_HEAD in data
+            or len(data) >= _MAX_HEAD_BYTES
+            or is_closed(self.sock)
+        )
+
     def close(self, graceful: bool = False) -> None:
         if graceful:
             self._worker.linger(self.sock)
@@ -136,8 +183,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     - On SIGTERM the listening socket stays open while running requests finish, so that probes and
       new requests get a 503 instead of silence; a replaced worker closes it at once instead.
-    - Connections wait for their first byte, and for the client's FIN, in the poller and not in a
-      thread.
+    - Connections wait for the head of a request, and for the client's FIN, in the poller and not
+      in a thread; a thread waits for the body, but not for ever.
     - Generation requests beyond `threads` are refused by spare threads.
     """
 
@@ -150,6 +197,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.lifecycle = Lifecycle(self.cfg.threads)
         self._lingering: dict[socket.socket, float] = {}  # until when, in order
+        self._incomplete: dict[_Connection, float] = {}  # heads that came in part; the same
         self._active: set[TConn] = set()
         self._num_pooled = 0  # connections with a thread, or waiting for one
 
@@ -186,9 +234,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             lambda sock: self.on_pending_socket_readable(connection, sock),
         )
 
-    def enqueue_req(self, conn: TConn) -> None:
-        self._num_pooled += 1
-        super().enqueue_req(conn)
+    def _look_at_incomplete(self) -> None:
+        now = time.monotonic()
+        for conn, until in list(self._incomplete.items()):
+            if conn.has_head():
+                del self._incomplete[conn]
+                self.enqueue_req(conn)
+            elif until <= now:
+                del self._incomplete[conn]
+                self.nr_conns -= 1
+                conn.close()
+
+    def enqueue_req(self, conn: _Connection) -> None:
+        if conn.has_head():
+            self._num_pooled += 1
+            super().enqueue_req(conn)
+        else:
+            self._incomplete[conn] = time.monotonic() + _HEAD_S
 
     def finish_request(self, conn: TConn, fs: "futures.Future[Any]") -> None:
         self._num_pooled -= 1
@@ -196,10 +258,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: TConn) -> Any:
         self._active.add(conn)
+        # A pipelined head may have come in part.
+        conn.sock.read_until_s = time.monotonic() + _HEAD_S
         try:
             return super().handle(conn)
         finally:
             self._active.discard(conn)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        conn.sock.read_until_s = time.monotonic() + _BODY_S
+        return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what gunicorn itself could not read or serve, in the shape of all our errors."""
@@ -281,7 +349,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _turn(self, timeout_s: float, *, accepting: bool) -> None:
         self.notify()
         self.set_accept_enabled(accepting)
+        if self._incomplete:
+            timeout_s = min(timeout_s, _HEAD_POLL_S)
         self.wait_for_and_dispatch_events(timeout=timeout_s)
+        self._look_at_incomplete()
         self.murder_keepalived()
         self.murder_pending()
 
@@ -298,6 +369,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._cap_keepalive(now + STOP_KEEPALIVE_LINGER)
         for connection in self.pending_conns:
             connection.timeout = min(connection.timeout, now + STOP_KEEPALIVE_LINGER)
+        self._incomplete = dict.fromkeys(self._incomplete, now + STOP_KEEPALIVE_LINGER)
         log.info(
             "worker drains",
             num_running=self.lifecycle.num_running,

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import socket
+import time
 
 import pytest
 
@@ -20,6 +21,16 @@ def test_a_peer_that_neither_sends_nor_reads_is_dropped(monkeypatch: pytest.Monk
         adopted.setblocking(False)
         with pytest.raises(BlockingIOError):
             adopted.recv(1)
+
+
+def test_a_byte_now_and_then_does_not_hold_a_thread_for_ever() -> None:
+    ours, theirs = socket.socketpair()
+    with worker._Socket.adopt(ours) as adopted, theirs:
+        adopted.read_until_s = time.monotonic() + 0.1
+        theirs.sendall(b"a")
+        assert adopted.recv(10) == b"a"
+        with pytest.raises(ConnectionResetError):
+            adopted.recv(10)
 
 
 def test_an_adopted_socket_still_moves_bytes() -> None:

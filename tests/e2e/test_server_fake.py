@@ -299,6 +299,31 @@ def test_idle_connections_and_lingering_clients_stall_nobody(server: GunicornSer
             connection.close()
 
 
+@pytest.mark.parametrize("start", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_clients_that_send_their_requests_slowly_stall_nobody(
+    server: GunicornServer, start: bytes
+) -> None:
+    slow = [socket.create_connection(server.address, timeout=10) for _ in range(160)]
+    try:
+        for connection in slow:
+            connection.sendall(start + b"GET /v1/models HTTP/1.1\r\n")
+        if start:
+            assert slow[0].recv(4096).startswith(b"HTTP/1.1 200")
+        for _ in range(5):
+            for connection in slow:
+                connection.sendall(b"X-Another: 1\r\n")
+            before = time.monotonic()
+            assert server.get("/health")[0] == 200
+            assert time.monotonic() - before < 1.0
+        slow[0].sendall(b"X-Api-Key: user-key\r\nConnection: close\r\n\r\n")
+        with contextlib.closing(http.client.HTTPResponse(slow[0])) as answer:
+            answer.begin()
+            assert answer.status == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
 # Clients that leave.
 
 
