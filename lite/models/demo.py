@@ -1,7 +1,6 @@
 """A tiny untrained checkpoint, made on first use: it proves the machinery, and talks nonsense."""
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from lite.formats.safetensors import write_safetensors
 from lite.models import declare
 from lite.models.weights import tensor_shapes
+from lite_kernels.cache_root import cache_root
 from lite_kernels.dtypes import to_bfloat16
 
 # Part of the directory's name: raise it when the content changes.
@@ -55,7 +55,7 @@ def demo_checkpoint() -> Path:
     The cache is `LITE_CACHE_DIR`, else `lite` in `XDG_CACHE_HOME` or `~/.cache`. Several
     processes may call this at once: a complete directory is renamed into place, first one wins.
     """
-    target = cache_dir() / f"demo-{VERSION}"
+    target = cache_root() / f"demo-{VERSION}"
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,15 +71,6 @@ def demo_checkpoint() -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
-
-
-def cache_dir() -> Path:
-    """Return the directory for files that can be made again."""
-    if directory := os.environ.get("LITE_CACHE_DIR"):
-        return Path(directory).expanduser()
-    if directory := os.environ.get("XDG_CACHE_HOME"):
-        return Path(directory) / "lite"
-    return Path.home() / ".cache" / "lite"
 
 
 def write_demo(directory: Path) -> None:

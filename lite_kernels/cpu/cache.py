@@ -14,6 +14,8 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 
+from lite_kernels.cache_root import cache_root
+
 PACKAGE = Path(__file__).resolve().parent.parent
 _UNUSED_AFTER_S = 30 * 24 * 3600.0
 
@@ -48,18 +50,16 @@ def cache_key(isa: str) -> str:
 def kernel_directory(isa: str) -> str:
     """Return a writable directory for the kernels of this source, compiler and CPU.
 
-    `LITE_CACHE_DIR`, else `XDG_CACHE_HOME`/lite, else ~/.cache/lite; a directory of this process
-    that is removed at exit where none of these is writable.
+    It lies below `cache_root()`, or, where that is not writable, is one of this process that is
+    removed at exit.
     """
-    root = os.environ.get("LITE_CACHE_DIR")
-    if not root:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lite")
-    path = os.path.join(root, f"kernels-{cache_key(isa)}")
+    root = cache_root()
+    path = str(root / f"kernels-{cache_key(isa)}")
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
         os.utime(path)
-        _remove_unused(Path(root))
+        _remove_unused(root)
     except OSError:
         # SAFETY: never a fixed name below a shared /tmp: cached kernels are executed.
         path = tempfile.mkdtemp(prefix="lite-kernels-")

@@ -8,8 +8,9 @@ from tokenizers import Tokenizer
 
 from lite.formats.checkpoint import open_checkpoint
 from lite.models import declare
-from lite.models.demo import cache_dir, demo_checkpoint, write_demo
+from lite.models.demo import demo_checkpoint, write_demo
 from lite.models.weights import check_tensors
+from lite_kernels.cache_root import cache_root
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_cache_directory_follows_the_environment(
 ) -> None:
     monkeypatch.delenv("LITE_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_dir() == tmp_path / "lite"
+    assert cache_root() == tmp_path / "lite"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_dir() == tmp_path / ".cache" / "lite"
+    assert cache_root() == tmp_path / ".cache" / "lite"
