@@ -1,7 +1,10 @@
 """A request gives the same token ids and the same logprob bits in any schedule as alone."""
 
+import os
 import random
 import struct
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from lite.engine.core import EngineCore
 from lite.engine.loading import LoadedModel
 from lite.messages import GenerateRequest, TokenOutput
+from lite_kernels.cpu.isa import ISAS, supported
 from tests.engines import make_core, request, tiny_model
 
 # (dtype, checkpoint overrides): grouped heads with a norm, and a window shorter than the prompts.
@@ -129,3 +133,21 @@ def _trace(outputs: list[TokenOutput]) -> Trace:
         for entry in entries:
             bits += [struct.pack("<ifi", *reported) for reported in entry]
     return trace
+
+
+@pytest.mark.skipif("LITE_CPU_ISA" in os.environ, reason="an instruction set is chosen already")
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "generic"])
+def test_lesser_instruction_sets_keep_the_bits_too(isa: str) -> None:
+    if isa not in {known.name for known in ISAS if supported(known)}:
+        pytest.skip(f"this CPU has no {isa}")
+    test = f"{__file__}::{test_any_schedule_gives_the_bits_of_running_alone.__name__}"
+    # One process has one instruction set.
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *(f"{test}[{model}-0]" for model in MODELS)],
+        env=os.environ | {"LITE_CPU_ISA": isa},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
