@@ -71,7 +71,7 @@ def start(directory: Path, cache: Path, num_threads: int) -> dict[str, float]:
         [sys.executable, "-c", START, str(directory), str(num_threads)],
         env=environment,
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     loaded_s, first_token_s = map(float, done.stdout.split())
@@ -106,8 +106,8 @@ def _large_tokenizer(num_entries: int) -> dict[str, object]:
     return {
         "version": "1.0",
         "added_tokens": [],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-        "decoder": {"type": "ByteLevel"},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
         "model": {"type": "BPE", "vocab": vocab, "merges": merges},
     }
 
