@@ -1,7 +1,8 @@
 """LLM: the engine inside a program."""
 
+import operator
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -161,7 +162,7 @@ class LLM:
         prompt: Prompt | Sequence[Message],
         sampling_params: SamplingParams | None = None,
         **chat_options: Any,
-    ) -> Iterator[OutputDelta]:
+    ) -> Generator[OutputDelta, None, None]:
         """Yield the deltas of one prompt, or of one conversation (a list of messages).
 
         Closing the iterator stops the generation.
@@ -200,10 +201,9 @@ class LLM:
         if isinstance(prompt, str):
             return prompt, self._generator.encode(prompt)
         if not isinstance(prompt, Mapping):
-            return None, [int(token_id) for token_id in prompt]
+            return None, _token_ids(prompt)
         if "prompt_token_ids" in prompt:
-            text = prompt.get("prompt")
-            return text, [int(token_id) for token_id in prompt["prompt_token_ids"]]
+            return prompt.get("prompt"), _token_ids(prompt["prompt_token_ids"])
         if isinstance(prompt.get("prompt"), str):
             return self._encode(prompt["prompt"])
         raise InvalidRequestError(
@@ -297,6 +297,15 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
         return msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{error}") from error
+
+
+def _token_ids(values: Sequence[Any]) -> list[int]:
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError as error:
+        raise InvalidRequestError(
+            f"Token ids must be integers: {error}.", param="prompt_token_ids"
+        ) from error
 
 
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

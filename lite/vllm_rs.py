@@ -6,7 +6,7 @@ Where that project's README and its type stub disagree, the README wins: the obj
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -86,7 +86,9 @@ class GenerationOutput:
 class GenerationStream:
     """Iterates over the text of one generation as it comes."""
 
-    def __init__(self, seq_id: int, prompt_length: int, deltas: Iterator[OutputDelta]) -> None:
+    def __init__(
+        self, seq_id: int, prompt_length: int, deltas: Generator[OutputDelta, None, None]
+    ) -> None:
         self.seq_id = seq_id
         self.prompt_length = prompt_length
         self.finished = False
@@ -107,7 +109,7 @@ class GenerationStream:
     def cancel(self) -> None:
         """Stop the generation."""
         self.cancelled = not self.finished
-        self._deltas.close()  # type: ignore[attr-defined]
+        self._deltas.close()
 
 
 class Engine:

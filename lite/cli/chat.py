@@ -6,17 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 from lite.cli import flags, sampling
 from lite.cli.loading import open_llm
 from lite.errors import EngineDeadError, LiteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from lite.llm import LLM
-    from lite.outputs import OutputDelta
     from lite.sampling_params import SamplingParams
 
 _HELP = """\
@@ -91,7 +90,7 @@ class Conversation:
         answer: list[str] = []
         end = "\n"
         try:
-            stream = cast("Generator[OutputDelta]", self.llm.stream(self.messages, self.params))
+            stream = self.llm.stream(self.messages, self.params)
             with closing(stream):
                 for delta in stream:
                     answer.append(delta.text)

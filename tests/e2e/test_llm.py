@@ -185,6 +185,8 @@ def test_bad_requests_are_refused_before_anything_starts(llm: LLM) -> None:
         llm.generate([[10**7]], GREEDY, use_tqdm=False)
     with pytest.raises(InvalidRequestError, match="empty"):
         llm.generate({"prompt_token_ids": []}, GREEDY, use_tqdm=False)
+    with pytest.raises(InvalidRequestError, match="integers"):
+        llm.generate({"prompt_token_ids": [1.5]}, GREEDY, use_tqdm=False)
     with pytest.raises(InvalidRequestError, match="2 prompts but 1"):
         llm.generate(["a", "b"], [GREEDY], use_tqdm=False)
     with pytest.raises(InvalidRequestError, match="temperature"):
