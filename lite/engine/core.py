@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lite.config import Config
+from lite.engine.admission import check_queue, check_request
 from lite.engine.loading import LoadedModel, load_model
 from lite.engine.requests import (
     Key,
@@ -28,7 +29,6 @@ from lite.errors import (
     EngineError,
     InvalidRequestError,
     LiteError,
-    OverloadedError,
     QueueTimeoutError,
 )
 from lite.log import get_logger
@@ -141,8 +141,20 @@ class EngineCore:
         if (owner, message.request_id) in self._requests:
             raise InvalidRequestError(f"Request id {message.request_id!r} is already in use.")
         prompt = np.frombuffer(message.prompt_token_ids, np.dtype("<i4")).astype(np.int32)
-        self._check(message, prompt)
-        self._check_queue(message.n, prompt.size)
+        plan, engine = self._model.plan, self._config.engine
+        check_request(
+            message,
+            prompt,
+            vocab_size=self._model.decoder.vocab_size,
+            max_model_len=plan.max_model_len,
+        )
+        check_queue(
+            engine,
+            num_seqs=message.n,
+            num_tokens=prompt.size,
+            num_waiting=self._scheduler.num_waiting,
+            num_waiting_tokens=self._scheduler.num_waiting_tokens,
+        )
         if not self._outputs:
             self._last_step_s = time.monotonic()
         seed = message.sampling.seed
@@ -155,7 +167,6 @@ class EngineCore:
             unfinished=message.n,
         )
         # Siblings wait until output 0 has computed the prompt, then share its blocks.
-        engine = self._config.engine
         share = engine.enable_prefix_caching and prompt.size > engine.block_size
         self._start_output(request, 0)
         self._requests[request.key] = request
@@ -168,48 +179,6 @@ class EngineCore:
         if request.deadline_s is not None:
             entry = (request.deadline_s, next(self._entry_ids), request.key)
             heapq.heappush(self._deadlines, entry)
-
-    def _check(self, message: GenerateRequest, prompt: IntArray) -> None:
-        vocab_size = self._model.decoder.vocab_size
-        sampling = message.sampling
-        listed = {
-            "logit_bias": list(sampling.logit_bias or ()),
-            "allowed_token_ids": sampling.allowed_token_ids or [],
-            "bad_words": [i for word in sampling.bad_words_token_ids for i in word],
-            "prompt": [int(prompt.min()), int(prompt.max())] if prompt.size else [],
-        }
-        for param, token_ids in listed.items():
-            for token_id in token_ids:
-                if not 0 <= token_id < vocab_size:
-                    raise InvalidRequestError(
-                        f"{param}: token id {token_id} is outside the vocabulary of "
-                        f"{vocab_size} tokens.",
-                        param=param,
-                    )
-        if prompt.size == 0:
-            raise InvalidRequestError("The prompt is empty; give at least one token.")
-        total = prompt.size + sampling.max_tokens
-        if total > self._model.plan.max_model_len or sampling.max_tokens < 1:
-            raise ContextLengthError(
-                f"{prompt.size} prompt tokens and max_tokens {sampling.max_tokens} do not fit "
-                f"the context of {self._model.plan.max_model_len} tokens."
-            )
-
-    def _check_queue(self, num_seqs: int, num_tokens: int) -> None:
-        engine, scheduler = self._config.engine, self._scheduler
-        if scheduler.num_waiting + num_seqs > max(engine.max_waiting_requests, num_seqs):
-            raise OverloadedError(
-                f"The queue is full: {scheduler.num_waiting} requests are waiting and "
-                f"max_waiting_requests is {engine.max_waiting_requests}. Try again later."
-            )
-        limit = engine.max_waiting_tokens
-        if limit is not None and scheduler.num_waiting:
-            waiting = scheduler.num_waiting_tokens
-            if waiting + num_tokens > limit:
-                raise OverloadedError(
-                    f"The queue is full: {waiting} prompt tokens are waiting, this request has "
-                    f"{num_tokens} and max_waiting_tokens is {limit}. Try again later."
-                )
 
     def _start_output(self, request: Request, index: int) -> None:
         spec = request.message.sampling
