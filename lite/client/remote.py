@@ -256,12 +256,16 @@ class RemoteEngineClient:
             if is_connected:
                 self._connected.set()
             elif self._connected.is_set():
+                # What the engine said last before it left counts.
+                while payloads := connection.receive():
+                    self._receive_all(payloads)
                 log.warning("engine connection lost", endpoint=self._address.endpoint)
                 self._lose(self._dead("The engine process is gone"))
+                connection.reopen()
+                break  # the rest is about the sockets that are gone
         self._send(connection)
         if readable:
-            for payload in connection.receive():
-                self._receive(payload)
+            self._receive_all(connection.receive())
 
     def _send(self, connection: "_Connection") -> None:
         while self._outbox:
@@ -290,6 +294,10 @@ class RemoteEngineClient:
             outputs.fail(own)
         elif (reply := self._replies.get(name)) is not None:
             reply.put(own)
+
+    def _receive_all(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            self._receive(payload)
 
     def _receive(self, payload: bytes) -> None:
         message = _decode(payload)
@@ -324,17 +332,24 @@ def _decode(payload: bytes) -> Outbound | None:
 
 
 class _Connection:
-    """The sockets of a RemoteEngineClient, for its thread alone."""
+    """The sockets of a RemoteEngineClient, for its thread alone.
+
+    A connection that was lost is not taken up again: `reopen` begins anew, with nothing unsent.
+    """
 
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", address: EngineAddress, waker: Waker
     ) -> None:
-        self._token = address.token
+        self._context = context
+        self._address = address
         self._waker = waker
-        self._unsent: deque[list[bytes]] = deque()
-        self._socket = context.socket(zmq.DEALER)
-        # Only to a connection that stands: nothing waits for the next engine.
-        self._socket.immediate = True
+        self._poller = zmq.Poller()
+        self._poller.register(waker.fileno(), zmq.POLLIN)
+        self._open()
+
+    def _open(self) -> None:
+        # NOTE: not `immediate`, which discards what arrived last when the engine closes.
+        self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 200
         self._socket.sndhwm = self._socket.rcvhwm = 0
         self._socket.reconnect_ivl = _RECONNECT_MS
@@ -344,11 +359,17 @@ class _Connection:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
-        self._poller.register(waker.fileno(), zmq.POLLIN)
-        self._socket.connect(address.endpoint)
+        self._socket.connect(self._address.endpoint)
+
+    def reopen(self) -> None:
+        """Drop the sockets with all that they hold, and connect anew."""
+        self._poller.unregister(self._socket)
+        self._poller.unregister(self._monitor)
+        self._socket.linger = 0
+        self.close()
+        self._open()
 
     def wait(self) -> tuple[list[bool], bool]:
         """Block until something happened; return (connected or not, in order), readable."""
@@ -360,25 +381,11 @@ class _Connection:
             while self._monitor.poll(0):
                 event = recv_monitor_message(self._monitor)["event"]
                 changes.append(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
-            if not all(changes):
-                self._unsent.clear()
-        self._flush()
-        return changes, bool(events.get(self._socket, 0) & zmq.POLLIN)
+        return changes, self._socket in events
 
     def send(self, payloads: list[bytes]) -> None:
-        """Send messages together, now or as soon as the socket takes them."""
-        self._unsent.append([self._token, *payloads])
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            while self._unsent:
-                self._socket.send_multipart(self._unsent[0], zmq.NOBLOCK)
-                self._unsent.popleft()
-        except zmq.Again:
-            self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT)
-        else:
-            self._poller.register(self._socket, zmq.POLLIN)
+        """Send messages together; never blocks."""
+        self._socket.send_multipart([self._address.token, *payloads], zmq.NOBLOCK)
 
     def receive(self) -> list[bytes]:
         """Return the messages that have arrived, up to a bound."""
@@ -391,6 +398,7 @@ class _Connection:
         return payloads
 
     def close(self) -> None:
+        """Close the sockets; what was sent gets the linger time to leave."""
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close()
