@@ -34,7 +34,6 @@ class RequestMiddleware:
         given = req.get_header("X-Request-Id") or ""
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         req.context.record = RequestRecord(request_id=request_id, method=req.method)
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         resp.set_header("X-Request-Id", request_id)
 
@@ -93,3 +92,5 @@ class RequestMiddleware:
             self._services.engine.observe(observation)
         except LiteError as error:
             log.debug("observation lost", reason=str(error))
+        # The thread's next lines belong to no request.
+        structlog.contextvars.clear_contextvars()

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.api.conftest import Api, MakeApi
 
@@ -101,6 +102,12 @@ def test_a_request_id_comes_back(api: Api, given: str) -> None:
         api.get("/nothing", headers={"X-Request-Id": given}),
     ):
         assert result.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_thread_logs_after_a_request_does_not_carry_its_id(api: Api, stream: bool) -> None:
+    assert api.chat("a", stream=stream).status_code == 200
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é"])
