@@ -41,7 +41,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, tag="generate")
     """Ask for `n` outputs of one prompt.
 
     `request_id` is unique per front end connection. `salt` separates tenants in the prefix
-    cache. `queue_timeout_s` bounds the wait before the first token is scheduled.
+    cache. `queue_timeout_s` bounds the wait before the first token is scheduled; None leaves it to
+    the engine's setting.
     """
 
     request_id: str

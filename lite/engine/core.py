@@ -157,14 +157,18 @@ class EngineCore:
         )
         if not self._outputs:
             self._last_step_s = time.monotonic()
-        seed = message.sampling.seed
+        seed, arrival_s = message.sampling.seed, time.monotonic()
+        timeout_s = message.queue_timeout_s
+        if timeout_s is None:
+            timeout_s = engine.queue_timeout_s
         request = Request(
             owner=owner,
             message=message,
             prompt=prompt,
-            arrival_s=time.monotonic(),
+            arrival_s=arrival_s,
             seed=int(self._seeds.integers(2**63)) if seed is None else seed,
             unfinished=message.n,
+            deadline_s=None if timeout_s is None else arrival_s + timeout_s,
         )
         # Siblings wait until output 0 has computed the prompt, then share its blocks.
         share = engine.enable_prefix_caching and prompt.size > engine.block_size
@@ -274,16 +278,18 @@ class EngineCore:
         return ready
 
     def _expire(self, now_s: float) -> None:
-        while self._deadlines and self._deadlines[0][0] <= now_s:
-            deadline_s, _, key = heapq.heappop(self._deadlines)
+        while self._deadlines:
+            deadline_s, _, key = self._deadlines[0]
             request = self._requests.get(key)
-            if request is None or request.deadline_s != deadline_s:
-                continue
-            if any(output.scheduled_s is not None for output in request.outputs.values()):
+            waits = request is not None and request.deadline_s == deadline_s
+            if waits and deadline_s > now_s:
+                return
+            heapq.heappop(self._deadlines)
+            if request is None or not waits:
                 continue
             error = QueueTimeoutError(
                 f"The request waited {now_s - request.arrival_s:.1f} s in the queue; "
-                f"queue_timeout_s is {request.message.queue_timeout_s:g}. Try again later."
+                f"queue_timeout_s is {deadline_s - request.arrival_s:.4g}. Try again later."
             )
             for index in range(request.message.n):
                 self._ready.append((request.owner, error_output(request.key[1], index, error)))
@@ -296,6 +302,7 @@ class EngineCore:
             self._unscheduled.discard(seq_id)
             output = self._outputs[seq_id]
             output.scheduled_s = now_s
+            output.request.deadline_s = None
             if output.index == 0:
                 output.request.num_cached_tokens = self._scheduler.num_cached_tokens(seq_id)
 

@@ -26,17 +26,12 @@ class Request:
     arrival_s: float
     seed: int
     unfinished: int
+    deadline_s: float | None  # monotonic; waiting in the queue ends then; None once scheduled
     outputs: dict[int, "Output"] = field(default_factory=dict)
     held_back: list[int] = field(default_factory=list)  # indices waiting for output 0's prompt
     prompt_logprobs: list[TokenLogprobs | None] | None = None
     num_cached_tokens: int = 0
     most_output_tokens: int = 0  # of the outputs that have ended
-
-    @property
-    def deadline_s(self) -> float | None:
-        """Monotonic time at which waiting in the queue ends with an error."""
-        timeout_s = self.message.queue_timeout_s
-        return None if timeout_s is None else self.arrival_s + timeout_s
 
     @property
     def key(self) -> Key:

@@ -128,6 +128,29 @@ def test_a_request_that_waits_too_long_times_out(model: LoadedModel) -> None:
     assert_idle(core)
 
 
+def test_the_engines_own_queue_timeout_holds_where_a_request_brings_none(
+    model: LoadedModel,
+) -> None:
+    core = make_core(model, max_num_seqs=1, queue_timeout_s=0.01)
+    core.add(request("long", range(4), max_tokens=50, queue_timeout_s=60.0), "owner")
+    core.step()
+    core.add(request("late", range(4), max_tokens=2), "owner")
+    time.sleep(0.02)
+    outputs = run(core)
+    assert "queue_timeout_s is 0.01." in errors(outputs)[0]
+    assert len(tokens_of(outputs, "long")) == 49
+
+
+def test_deadlines_of_requests_that_run_are_forgotten(model: LoadedModel) -> None:
+    core = make_core(model)
+    for i in range(5):
+        core.add(request(str(i), range(4), max_tokens=2), "owner")
+    assert core.next_deadline() is not None
+    core.step()
+    core.step()
+    assert core.next_deadline() is None
+
+
 @pytest.mark.parametrize("num_steps", [0, 1, 2, 5])
 def test_an_abort_at_any_moment_frees_everything(model: LoadedModel, num_steps: int) -> None:
     core = make_core(model, max_num_batched_tokens=32)
