@@ -3,6 +3,9 @@
 import importlib.metadata
 import importlib.util
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -100,3 +103,20 @@ def test_the_installed_distribution_is_this_version_with_the_lite_command() -> N
     assert distribution.version == __version__
     scripts = {entry.name: entry.value for entry in distribution.entry_points}
     assert scripts["lite"] == "lite.cli:main"
+
+
+@pytest.mark.slow
+def test_after_an_install_the_checkout_can_be_imported_too(tmp_path: Path) -> None:
+    """`gunicorn server.app` in a checkout imports the checkout, not what was installed."""
+    unbuilt = shutil.ignore_patterns(".*", "build", "*.so", "*.c", "*.egg-info", "__pycache__")
+    checkout = shutil.copytree(ROOT, tmp_path / "checkout", ignore=unbuilt)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "."]
+    subprocess.run(
+        [*install, "--no-build-isolation", "--target", tmp_path / "site"], cwd=checkout, check=True
+    )
+    for directory in (checkout, tmp_path / "site"):
+        code = "import lite.scheduling as s; print(s.__file__)"
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd=directory, check=True, capture_output=True, text=True
+        )
+        assert Path(found.stdout.strip()).is_relative_to(directory)
