@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lite.errors import CheckpointError
 from lite.formats.safetensors import write_safetensors
 from lite.models import declare
 from lite.models.weights import tensor_shapes
@@ -54,7 +55,20 @@ def demo_checkpoint() -> Path:
 
     The cache is `LITE_CACHE_DIR`, else `lite` in `XDG_CACHE_HOME` or `~/.cache`. Several
     processes may call this at once: a complete directory is renamed into place, first one wins.
+
+    Raises:
+        CheckpointError: the cache cannot be written.
     """
+    try:
+        return _made_once()
+    except OSError as error:
+        raise CheckpointError(
+            f"the demo model cannot be written to the cache ({error}); set LITE_CACHE_DIR to a "
+            "writable directory, or name another model"
+        ) from error
+
+
+def _made_once() -> Path:
     target = cache_root() / f"demo-{VERSION}"
     if target.is_dir():
         return target

@@ -53,9 +53,9 @@ def kernel_directory(isa: str) -> str:
     It lies below `cache_root()`, or, where that is not writable, is one of this process that is
     removed at exit.
     """
-    root = cache_root()
-    path = str(root / f"kernels-{cache_key(isa)}")
     try:
+        root = cache_root()
+        path = str(root / f"kernels-{cache_key(isa)}")
         os.makedirs(path, mode=0o700, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
         os.utime(path)

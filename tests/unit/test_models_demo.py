@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from lite.errors import CheckpointError
 from lite.formats.checkpoint import open_checkpoint
 from lite.models import declare
 from lite.models.demo import demo_checkpoint, write_demo
@@ -67,6 +68,25 @@ def _make(directory: str) -> str:
         path = demo_checkpoint()
         assert (path / "tokenizer_config.json").is_file()
         return str(path)
+
+
+@pytest.mark.parametrize("has_home", [True, False])
+def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_home: bool
+) -> None:
+    (tmp_path / "file").touch()
+    if has_home:
+        monkeypatch.setenv("LITE_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    else:
+        monkeypatch.delenv("LITE_CACHE_DIR", raising=False)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        monkeypatch.setattr(Path, "home", _no_home)
+    with pytest.raises(CheckpointError, match="demo model .* set LITE_CACHE_DIR"):
+        demo_checkpoint()
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_the_cache_directory_follows_the_environment(
