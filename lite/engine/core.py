@@ -22,7 +22,7 @@ from lite.engine.requests import (
     token_output,
 )
 from lite.engine.runner import Runner
-from lite.engine.sampler import SampledRows, SequenceSampling
+from lite.engine.sampler import NONE_LEFT, SampledRows, SequenceSampling
 from lite.engine.stats import EngineObserver, NullObserver
 from lite.errors import (
     ContextLengthError,
@@ -197,7 +197,7 @@ class EngineCore:
             request=request,
             index=index,
             seq_id=next(self._seq_ids),
-            sampling=SequenceSampling.start(spec, request.seed + index, request.prompt.tolist()),
+            sampling=SequenceSampling.start(spec, request.seed + index, request.prompt),
         )
         try:
             self._scheduler.add(
@@ -360,7 +360,7 @@ class EngineCore:
         token_ids = sampled.token_ids.tolist()
         for seq_id, token_id in zip(seq_ids, token_ids, strict=True):
             if token_id < 0:
-                self._fail(seq_id, EngineError("The model produced NaN or no possible token."))
+                self._fail(seq_id, _no_token(token_id))
         events = self._scheduler.update(self._batch, np.maximum(sampled.token_ids, 0))
         finished = {seq_id: REASONS[reason] for seq_id, reason, _ in events.tolist()}
         for seq_id, token_id, logprobs in zip(seq_ids, token_ids, sampled.logprobs, strict=True):
@@ -464,3 +464,12 @@ class EngineCore:
     def close(self) -> None:
         """Release threads and memory; idempotent."""
         self._runner.close()
+
+
+def _no_token(reason: int) -> LiteError:
+    if reason == NONE_LEFT:
+        return InvalidRequestError(
+            "No token is possible: allowed_token_ids, bad_words, min_tokens and logit_bias leave "
+            "none; relax one of them."
+        )
+    return EngineError("The logits are NaN or infinite: broken weights, or an extreme penalty.")

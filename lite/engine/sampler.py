@@ -1,11 +1,13 @@
 """From logits to tokens: per-sequence sampling state, edits, draws and logprobs."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from lite.engine.logit_edits import BannedTokens, Edits, Penalties
 from lite.messages import SamplingSpec, TokenLogprobs
 from lite_kernels import Kernels
 
@@ -14,104 +16,59 @@ FloatArray = npt.NDArray[np.float32]
 
 GREEDY_TEMPERATURE = 1e-5
 _MASK32 = 0xFFFFFFFF
+NOT_FINITE, NONE_LEFT = -1, -2
 
 
 @dataclass(slots=True)
 class SequenceSampling:
     """Sampling state of one sequence; depends on its own tokens only.
 
-    `token_index` maps the token ids whose logits are edited to their place in the parallel
-    lists `counts` (occurrences in the output), `in_prompt` and `bias`.
+    What is None edits nothing.
     """
 
     spec: SamplingSpec
     key: tuple[int, int]
+    allowed: IntArray | None
+    penalties: Penalties | None
+    banned: BannedTokens | None
     num_output_tokens: int = 0
-    tail: list[int] = field(default_factory=list)  # last tokens, as long as bad words need
-    token_index: dict[int, int] = field(default_factory=dict)
-    counts: list[int] = field(default_factory=list)
-    in_prompt: list[int] = field(default_factory=list)
-    bias: list[float] = field(default_factory=list)
-    penalizes: bool = False
-    edits: bool = False
-    tail_len: int = 0
 
     @classmethod
-    def start(
-        cls, spec: SamplingSpec, seed: int, prompt_token_ids: Sequence[int]
-    ) -> "SequenceSampling":
+    def start(cls, spec: SamplingSpec, seed: int, prompt_token_ids: IntArray) -> "SequenceSampling":
         """Begin a sequence; `seed` is taken modulo 2**64."""
-        state = cls(spec=spec, key=(seed & _MASK32, (seed >> 32) & _MASK32))
-        state.penalizes = (
+        allowed, penalties, banned = spec.allowed_token_ids, None, None
+        if (
             spec.repetition_penalty != 1.0
             or spec.presence_penalty != 0.0
             or spec.frequency_penalty != 0.0
+            or spec.logit_bias
+        ):
+            penalties = Penalties(spec, prompt_token_ids)
+        if spec.bad_words_token_ids or spec.min_tokens:
+            banned = BannedTokens(spec, prompt_token_ids)
+        return cls(
+            spec=spec,
+            key=(seed & _MASK32, (seed >> 32) & _MASK32),
+            allowed=None if allowed is None else np.unique(np.array(allowed, np.int32)),
+            penalties=penalties,
+            banned=banned,
         )
-        state.tail_len = max((len(word) - 1 for word in spec.bad_words_token_ids), default=0)
-        state.edits = bool(
-            state.penalizes or spec.logit_bias or spec.bad_words_token_ids or spec.min_tokens
-        )
-        if spec.repetition_penalty != 1.0:
-            for token_id in sorted(set(prompt_token_ids)):
-                state.in_prompt[state._entry(token_id)] = 1
-        for token_id, bias in (spec.logit_bias or {}).items():
-            state.bias[state._entry(token_id)] = bias
-        if state.tail_len:
-            state.tail = list(prompt_token_ids[-state.tail_len :])
-        return state
-
-    def _entry(self, token_id: int) -> int:
-        index = self.token_index.get(token_id)
-        if index is None:
-            index = self.token_index[token_id] = len(self.counts)
-            self.counts.append(0)
-            self.in_prompt.append(0)
-            self.bias.append(0.0)
-        return index
 
     def append(self, token_id: int) -> None:
         """Take note of a sampled token."""
         self.num_output_tokens += 1
-        if self.penalizes:
-            self.counts[self._entry(token_id)] += 1
-        if self.tail_len:
-            self.tail = [*self.tail, token_id][-self.tail_len :]
-
-    def banned(self) -> list[int]:
-        """Return the token ids that may not come next."""
-        ids: list[int] = []
-        if self.num_output_tokens < self.spec.min_tokens:
-            ids.extend(self.spec.stop_token_ids)
-        for word in self.spec.bad_words_token_ids:
-            prefix = word[:-1]
-            if not prefix or self.tail[-len(prefix) :] == prefix:
-                ids.append(word[-1])
-        return ids
-
-    def edit_lists(self) -> tuple[list[int], list[int], list[int], list[float]]:
-        """Return ids, counts, in_prompt and bias of this step, ids unique."""
-        ids = list(self.token_index)
-        banned = self.banned()
-        if not banned:
-            return ids, self.counts, self.in_prompt, self.bias
-        counts, in_prompt, bias = list(self.counts), list(self.in_prompt), list(self.bias)
-        extra: set[int] = set()
-        for token_id in banned:
-            index = self.token_index.get(token_id)
-            if index is not None:
-                bias[index] = -np.inf
-            elif token_id not in extra:
-                extra.add(token_id)
-                ids.append(token_id)
-                counts.append(0)
-                in_prompt.append(0)
-                bias.append(-np.inf)
-        return ids, counts, in_prompt, bias
+        if self.penalties is not None:
+            self.penalties.append(token_id)
+        if self.banned is not None:
+            self.banned.append(token_id)
 
 
 @dataclass(frozen=True, slots=True)
 class SampledRows:
-    """Token ids per row, -1 where no token can be chosen, and logprobs where asked for."""
+    """Token ids per row, and logprobs where asked for.
+
+    A row without a token holds `NOT_FINITE`, or `NONE_LEFT` where the request's edits leave none.
+    """
 
     token_ids: IntArray
     logprobs: list[TokenLogprobs | None]
@@ -130,6 +87,9 @@ def sample_rows(
     raw = logits[wants].copy() if wants else logits[:0]
     _apply_edits(kernels, logits, states)
     token_ids = _draw(kernels, logits, states)
+    for row in np.flatnonzero(token_ids < 0).tolist():
+        all_masked = bool(np.isneginf(logits[row]).all())
+        token_ids[row] = NONE_LEFT if all_masked else NOT_FINITE
     logprobs: list[TokenLogprobs | None] = [None] * len(states)
     if wants:
         nums = [states[row].spec.logprobs or 0 for row in wants]
@@ -165,27 +125,43 @@ def row_logprobs(
 
 def _apply_edits(kernels: Kernels, logits: FloatArray, states: Sequence[SequenceSampling]) -> None:
     for row, state in enumerate(states):
-        if state.spec.allowed_token_ids is not None:
-            kernels.keep_only(logits, row, np.unique(state.spec.allowed_token_ids).astype(np.int32))
-    if not any(state.edits for state in states):
-        return
-    starts, ids, counts, in_prompt, bias = [0], [], [], [], []
-    for state in states:
-        if state.edits:
-            row_ids, row_counts, row_in_prompt, row_bias = state.edit_lists()
-            ids += row_ids
-            counts += row_counts
-            in_prompt += row_in_prompt
-            bias += row_bias
-        starts.append(len(ids))
-    specs = [state.spec for state in states]
+        if state.allowed is not None:
+            kernels.keep_only(logits, row, state.allowed)
+    penalties = [None if s.penalties is None else s.penalties.arrays() for s in states]
+    if any(arrays is not None for arrays in penalties):
+        _edit(kernels, logits, penalties, [state.spec for state in states])
+    banned = [None if s.banned is None else s.banned.ids() for s in states]
+    if any(ids is not None and ids.size for ids in banned):
+        # Last, so that nothing lifts a ban.
+        _edit(
+            kernels,
+            logits,
+            [None if ids is None else _bans(ids) for ids in banned],
+            [SamplingSpec()] * len(states),
+        )
+
+
+def _bans(ids: IntArray) -> Edits:
+    size = ids.size
+    return ids, np.zeros(size, np.int32), np.zeros(size, np.uint8), np.full(size, -np.inf, "f4")
+
+
+def _edit(
+    kernels: Kernels,
+    logits: FloatArray,
+    edits: Sequence[Edits | None],
+    specs: Sequence[SamplingSpec],
+) -> None:
+    present = [arrays for arrays in edits if arrays is not None]
+    sizes = [0 if arrays is None else arrays[0].size for arrays in edits]
+    ids, counts, in_prompt, bias = (np.concatenate(column) for column in zip(*present, strict=True))
     kernels.edit_logits(
         logits,
-        np.array(starts, np.int32),
-        np.array(ids, np.int32),
-        np.array(counts, np.int32),
-        np.array(in_prompt, np.uint8),
-        np.array(bias, np.float32),
+        np.array([0, *itertools.accumulate(sizes)], np.int32),
+        ids,
+        counts,
+        in_prompt,
+        bias,
         np.array([spec.repetition_penalty for spec in specs], np.float32),
         np.array([spec.presence_penalty for spec in specs], np.float32),
         np.array([spec.frequency_penalty for spec in specs], np.float32),

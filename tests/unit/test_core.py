@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,6 +204,25 @@ def test_tenants_do_not_share_blocks(model: LoadedModel) -> None:
         run(core)
         hits.append(core.stats().prefix_cache_hits)
     assert hits == [0, 0, 48]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"allowed_token_ids": [5], "bad_words_token_ids": [[5]]},
+        {"allowed_token_ids": [2], "stop_token_ids": [2], "min_tokens": 1},
+    ],
+)
+def test_a_request_whose_edits_leave_no_token_is_told_so(
+    model: LoadedModel, edits: dict[str, Any]
+) -> None:
+    core = make_core(model)
+    core.add(request("a", range(4), max_tokens=3, **edits), "owner")
+    core.add(request("b", range(4), max_tokens=3), "owner")
+    outputs = run(core)
+    assert errors(outputs)[0].startswith("InvalidRequestError No token is possible")
+    assert len(tokens_of(outputs, "b")) == 3
+    assert_idle(core)
 
 
 def test_a_row_of_nan_fails_its_sequence_only(

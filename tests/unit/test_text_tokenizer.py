@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from lite.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
-from lite.text.bad_words import bad_words_token_ids
+from lite.text.bad_words import MAX_BAD_WORDS_CHARS, bad_words_token_ids
 from lite.text.tokenizer import load_tokenizer, token_text
 from tests.text_tokenizers import BACKENDS, CORPUS, byte_level_backend, tokenizer, write_tokenizer
 
@@ -256,6 +256,14 @@ def test_bad_words_are_spelled_with_and_without_a_space() -> None:
     letter = bad_words_token_ids(codec, ["a"])
     assert letter == [codec.encode("a"), codec.encode(" a")]
     assert bad_words_token_ids(codec, [" "]) == [codec.encode(" ")]
+
+
+def test_more_bad_words_than_can_be_encoded_in_time_are_refused() -> None:
+    codec = tokenizer("byte-level")
+    assert bad_words_token_ids(codec, ["ab"] * (MAX_BAD_WORDS_CHARS // 2))
+    with pytest.raises(InvalidRequestError, match="16385 characters") as caught:
+        bad_words_token_ids(codec, ["a" * (MAX_BAD_WORDS_CHARS + 1)])
+    assert caught.value.param == "bad_words"
 
 
 def test_a_bad_word_that_a_space_does_not_change_is_listed_once() -> None:
