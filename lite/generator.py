@@ -129,6 +129,12 @@ class Generator:
         token_ids = list(prompt_token_ids)
         self._check_token_ids(token_ids, param)
         max_tokens = self._resolve_max_tokens(len(token_ids), params.max_tokens, param)
+        if params.min_tokens > max_tokens:
+            raise InvalidRequestError(
+                f"min_tokens must be <= the {max_tokens} tokens that fit after the prompt, got "
+                f"{params.min_tokens}.",
+                param="min_tokens",
+            )
         stop_strings = StopStrings(params.stop) if params.stop else None
         if stop_strings and not params.detokenize:
             raise InvalidRequestError(

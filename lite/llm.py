@@ -1,5 +1,6 @@
 """LLM: the engine inside a program."""
 
+import itertools
 import operator
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from lite.outputs import OutputDelta, RequestOutput
 from lite.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
+    from lite.generator import PreparedRequest
     from lite.text.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
@@ -101,7 +103,7 @@ class LLM:
         self._generator = Generator(
             self._client, text_model, max_model_len=core.model.plan.max_model_len
         )
-        self._num_requests = 0
+        self._request_ids = itertools.count()
 
     # --- generation ------------------------------------------------------------------------
 
@@ -173,7 +175,13 @@ class LLM:
             token_ids = self._encode(prompt)[1]  # type: ignore[arg-type]
         params = sampling_params or self.get_default_sampling_params()
         prepared = self._generator.prepare(token_ids, params, request_id=self._next_id())
-        return (delta for delta in self._generator.stream(prepared) if delta is not None)
+        return self._deltas(prepared)
+
+    def _deltas(self, prepared: "PreparedRequest") -> Generator[OutputDelta]:
+        # A method, so that the stream keeps this object, and with it the engine, alive.
+        for delta in self._generator.stream(prepared):
+            if delta is not None:
+                yield delta
 
     def _run(
         self,
@@ -194,8 +202,7 @@ class LLM:
         return [by_index[i] for i in range(len(prepared))]
 
     def _next_id(self) -> str:
-        self._num_requests += 1
-        return str(self._num_requests - 1)
+        return str(next(self._request_ids))
 
     def _encode(self, prompt: Prompt) -> tuple[str | None, list[int]]:
         if isinstance(prompt, str):

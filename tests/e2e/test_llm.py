@@ -18,6 +18,7 @@ from lite import (
     InvalidRequestError,
     SamplingParams,
 )
+from lite.outputs import OutputDelta
 from tests.checkpoints import make_checkpoint
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12)
@@ -225,6 +226,13 @@ def test_two_engines_work_in_one_process(llm: LLM, tmp_path: Path) -> None:
     assert after["token_ids"] == before["token_ids"]
 
 
+def test_min_tokens_beyond_what_fits_are_refused_by_name(llm: LLM) -> None:
+    params = SamplingParams(max_tokens=None, min_tokens=300)
+    with pytest.raises(InvalidRequestError, match="min_tokens must be <=") as caught:
+        llm.generate("short", params, use_tqdm=False)
+    assert caught.value.param == "min_tokens"
+
+
 def test_a_closed_engine_refuses_and_gives_its_memory_back(checkpoint: Path) -> None:
     llm = LLM(str(checkpoint), max_model_len=128)
     weights = weakref.ref(llm._client._core.model.weights.final_norm)
@@ -240,6 +248,16 @@ def test_a_closed_engine_refuses_and_gives_its_memory_back(checkpoint: Path) -> 
     gc.collect()
     assert workspace() is None
     assert weights() is None
+
+
+def test_a_stream_keeps_its_engine_alive(checkpoint: Path) -> None:
+    def start() -> Iterator[OutputDelta]:
+        llm = LLM(str(checkpoint), max_model_len=128)
+        return llm.stream("On its own", GREEDY)
+
+    stream = start()
+    gc.collect()
+    assert sum(len(delta.token_ids) for delta in stream) == 12
 
 
 def test_an_idle_engine_uses_no_cpu(llm: LLM) -> None:
