@@ -1,6 +1,7 @@
 """InProcessClient: an EngineCore on a thread of this process."""
 
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -27,11 +28,13 @@ class InProcessClient:
         self._wake = threading.Condition()
         self._closed = False
         self._failure: LiteError | None = None
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="lite-engine", daemon=True)
         self._thread.start()
 
     def submit(self, request: GenerateRequest) -> RequestStream:
         """Start a request at once and return its stream; closing the stream aborts it."""
+        self._check_process()
         queue = OutputQueue(request.n)
         with self._wake:
             self._check_open()
@@ -45,6 +48,8 @@ class InProcessClient:
         return RequestStream(request, queue, lambda name: self._abandon(name, queue))
 
     def _abandon(self, request_id: str, queue: OutputQueue) -> None:
+        if self._is_forked():
+            return
         with self._wake:
             if self._queues.get(request_id) is not queue:
                 return
@@ -72,6 +77,7 @@ class InProcessClient:
             result.append(self._core.stats())
             taken.set()
 
+        self._check_process()
         with self._wake:
             self._check_open()
             self._commands.append(take)
@@ -83,11 +89,25 @@ class InProcessClient:
 
     def close(self) -> None:
         """Stop the engine and release its memory; running requests fail. Idempotent."""
+        if self._is_forked():
+            return
         with self._wake:
             self._closed = True
             self._wake.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _is_forked(self) -> bool:
+        """Whether this is a child of the process that has the engine: nothing works there."""
+        return os.getpid() != self._pid
+
+    def _check_process(self) -> None:
+        # The lock comes later: another thread may have held it at the fork, for ever.
+        if self._is_forked():
+            raise EngineClosedError(
+                f"The engine runs in process {self._pid} and does not survive a fork; create one "
+                "in this process, or start processes with multiprocessing's 'spawn' method."
+            )
 
     def _check_open(self) -> None:
         if self._failure is not None:
