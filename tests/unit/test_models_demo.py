@@ -81,7 +81,7 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
         monkeypatch.delenv("LITE_CACHE_DIR", raising=False)
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
         monkeypatch.setattr(Path, "home", _no_home)
-    with pytest.raises(CheckpointError, match="demo model .* set LITE_CACHE_DIR"):
+    with pytest.raises(CheckpointError, match=r"demo model .* set LITE_CACHE_DIR"):
         demo_checkpoint()
 
 
