@@ -4,8 +4,9 @@ import itertools
 import operator
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from lite.config import Config, EngineConfig, ModelConfig
 from lite.errors import ConfigError, InvalidRequestError
@@ -193,12 +194,16 @@ class LLM:
             self._generator.prepare(token_ids, params, request_id=self._next_id(), prompt=text)
             for (text, token_ids), params in zip(encoded, params_list, strict=True)
         ]
-        outputs: Iterable[tuple[int, RequestOutput]] = self._generator.generate_all(prepared)
-        if use_tqdm:
-            from tqdm import tqdm
+        by_index: dict[int, RequestOutput] = {}
+        # Closed at once, or a traceback that is kept would keep the requests running.
+        running = self._generator.generate_all(prepared)
+        with closing(cast("Generator[tuple[int, RequestOutput]]", running)) as outputs:
+            shown: Iterable[tuple[int, RequestOutput]] = outputs
+            if use_tqdm and prepared:
+                from tqdm import tqdm
 
-            outputs = tqdm(outputs, total=len(prepared), desc="Processed prompts", unit="prompt")
-        by_index = dict(outputs)
+                shown = tqdm(outputs, total=len(prepared), desc="Processed prompts", unit="prompt")
+            by_index.update(shown)
         return [by_index[i] for i in range(len(prepared))]
 
     def _next_id(self) -> str:
