@@ -170,11 +170,11 @@ class LLM:
 
         Closing the iterator stops the generation.
         """
-        if not isinstance(prompt, str | Mapping) and prompt and isinstance(prompt[0], Mapping):
-            token_ids = self._generator.chat_prompt(list(prompt), **chat_options)  # type: ignore[arg-type]
+        if isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], Mapping):
+            token_ids = self._generator.chat_prompt(prompt, **chat_options)
         else:
             token_ids = self._encode(prompt)[1]  # type: ignore[arg-type]
-        params = sampling_params or self.get_default_sampling_params()
+        (params,) = self._params_list(sampling_params, 1)
         prepared = self._generator.prepare(token_ids, params, request_id=self._next_id())
         return self._deltas(prepared)
 
@@ -218,11 +218,7 @@ class LLM:
             return prompt.get("prompt"), _token_ids(prompt["prompt_token_ids"])
         if isinstance(prompt.get("prompt"), str):
             return self._encode(prompt["prompt"])
-        raise InvalidRequestError(
-            f"A prompt is a string, a list of token ids, or a dict with 'prompt' or "
-            f"'prompt_token_ids'; got keys {sorted(prompt)}.",
-            param="prompts",
-        )
+        raise _no_prompt(f"the keys {sorted(prompt)}")
 
     def _params_list(
         self, given: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
@@ -231,6 +227,11 @@ class LLM:
             given = self.get_default_sampling_params()
         if isinstance(given, SamplingParams):
             return [given] * num_prompts
+        if isinstance(given, Mapping) or not all(isinstance(p, SamplingParams) for p in given):
+            raise InvalidRequestError(
+                f"sampling_params must be a SamplingParams or a list of them, got {given!r}.",
+                param="sampling_params",
+            )
         if len(given) != num_prompts:
             raise InvalidRequestError(
                 f"There are {num_prompts} prompts but {len(given)} sampling_params; give one for "
@@ -290,6 +291,8 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
     """
     import msgspec
 
+    from lite.settings import read_setting
+
     model_settings: dict[str, Any] = {"model": str(model)}
     # Nothing is refused for lack of room: the caller waits for its own requests.
     engine_settings: dict[str, Any] = {"max_waiting_requests": 2**31, "queue_timeout_s": None}
@@ -299,19 +302,19 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
             if value != 1:
                 raise ConfigError(f"tensor_parallel_size must be 1 (one device), got {value!r}.")
         elif name in ModelConfig.__struct_fields__:
-            model_settings[name] = value
+            model_settings[name] = read_setting(f"model.{name}", value, f"LLM({given}=...)")
         elif name in EngineConfig.__struct_fields__:
-            engine_settings[name] = None if name == "num_kv_blocks" and value == -1 else value
+            wanted = None if name == "num_kv_blocks" and value == -1 else value
+            engine_settings[name] = read_setting(f"engine.{name}", wanted, f"LLM({given}=...)")
         else:
             known = sorted({*ModelConfig.__struct_fields__, *EngineConfig.__struct_fields__})
             raise ConfigError(f"Unknown setting {given!r}; the settings are {', '.join(known)}.")
-    try:
-        return msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{error}") from error
+    return msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
 
 
 def _token_ids(values: Sequence[Any]) -> list[int]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise _no_prompt(f"a {type(values).__name__}")
     try:
         return [operator.index(value) for value in values]
     except TypeError as error:
@@ -320,10 +323,21 @@ def _token_ids(values: Sequence[Any]) -> list[int]:
         ) from error
 
 
+def _no_prompt(what: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"A prompt is a string, a list of token ids, or a dict with 'prompt' or "
+        f"'prompt_token_ids'; got {what}.",
+        param="prompts",
+    )
+
+
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     if isinstance(prompts, str | Mapping):
         return [prompts]
+    if isinstance(prompts, bytes) or not isinstance(prompts, Iterable):
+        raise _no_prompt(f"a {type(prompts).__name__}")
     items: list[Any] = list(prompts)
-    if items and all(isinstance(item, int) for item in items):
+    # Integers of NumPy's count too.
+    if items and all(hasattr(item, "__index__") for item in items):
         return [items]
     return items

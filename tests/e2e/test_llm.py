@@ -7,7 +7,9 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from lite import (
@@ -192,6 +194,22 @@ def test_bad_requests_are_refused_before_anything_starts(llm: LLM) -> None:
         llm.generate(["a", "b"], [GREEDY], use_tqdm=False)
     with pytest.raises(InvalidRequestError, match="temperature"):
         SamplingParams(temperature=-1.0)
+    with pytest.raises(InvalidRequestError, match="SamplingParams or a list of them"):
+        llm.generate("a", {"max_tokens": 3}, use_tqdm=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prompts", [None, 5, b"text", ["a", 5], {"prompt_token_ids": "text"}])
+def test_what_is_no_prompt_is_refused_by_its_type(llm: LLM, prompts: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"A prompt is a string, .*; got a (\w+)"):
+        llm.generate(prompts, GREEDY, use_tqdm=False)
+
+
+def test_token_ids_may_be_an_array(llm: LLM) -> None:
+    ids = llm.get_tokenizer().encode("Hello there")
+    (plain,) = llm.generate([ids], GREEDY, use_tqdm=False)
+    (array,) = llm.generate(np.array(ids), GREEDY, use_tqdm=False)
+    assert array["token_ids"] == plain["token_ids"]
+    assert sum(len(d.token_ids) for d in llm.stream(np.array(ids), GREEDY)) == 12
 
 
 def test_unknown_settings_name_the_known_ones(checkpoint: Path) -> None:
@@ -199,8 +217,10 @@ def test_unknown_settings_name_the_known_ones(checkpoint: Path) -> None:
         LLM(str(checkpoint), max_num_sequences=3)
     with pytest.raises(ConfigError, match="tensor_parallel_size must be 1"):
         LLM(str(checkpoint), tensor_parallel_size=2)
-    with pytest.raises(ConfigError, match="block_size"):
+    with pytest.raises(ConfigError, match="block_size is 'many', but must be an integer >= 1"):
         LLM(str(checkpoint), block_size="many")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"LLM\(dtype=...\): .*auto, bfloat16, float32"):
+        LLM(str(checkpoint), dtype="float16")
 
 
 def test_two_engines_work_in_one_process(llm: LLM, tmp_path: Path) -> None:
