@@ -1,6 +1,7 @@
 """From a configuration to a model in memory: checkpoint, declaration, plan, kernels, weights."""
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ def load_model(config: Config) -> LoadedModel:
 
     Raises:
         ModelError: the checkpoint cannot be used.
+        ConfigError: a setting does not suit the model or this machine.
         CapacityError: it does not fit into memory; nothing has been loaded then.
     """
     started_s = time.monotonic()
@@ -49,9 +51,7 @@ def load_model(config: Config) -> LoadedModel:
     ) as checkpoint:
         decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
         dtype = resolve_dtype(config.model.dtype, checkpoint.config)
-        kernels = lite_kernels.load(
-            resolve_device(config.engine), dtype=dtype, num_threads=config.engine.num_threads
-        )
+        kernels = _load_kernels(config.engine, dtype)
         plan = plan_for(decoder, kernels, config)
         for line in plan.lines():
             log.info("memory_plan", part=line)
@@ -69,6 +69,18 @@ def load_model(config: Config) -> LoadedModel:
         seconds=round(time.monotonic() - started_s, 2),
     )
     return LoadedModel(name=name, decoder=decoder, kernels=kernels, weights=weights, plan=plan)
+
+
+def _load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
+    num_cores = os.cpu_count()
+    if num_cores is not None and (engine.num_threads or 1) > num_cores:
+        log.warning("more threads than cores", num_threads=engine.num_threads, num_cores=num_cores)
+    try:
+        return lite_kernels.load(
+            resolve_device(engine), dtype=dtype, num_threads=engine.num_threads
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from error
 
 
 def resolve_device(engine: EngineConfig) -> str:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lite.errors import CapacityError
+from lite.errors import CapacityError, ConfigError
 
 GIB = 1 << 30
 # Unless told otherwise the KV cache takes at most this much, or one full-length sequence.
@@ -74,8 +74,14 @@ def plan_memory(
     whichever is more. Without an explicit `max_model_len` the context shrinks to what fits.
 
     Raises:
+        ConfigError: `max_model_len` is more than the model was made for.
         CapacityError: it cannot fit; says by how much and what to change.
     """
+    if max_model_len is not None and max_model_len > model_max_len:
+        raise ConfigError(
+            f"max_model_len is {max_model_len}, but the model was made for {model_max_len} tokens; "
+            "lower it, or leave it out."
+        )
     available = available_memory() if available_bytes is None else available_bytes
     wanted_len = max_model_len or model_max_len
     sequence_blocks = -(-wanted_len // block_size)

@@ -92,3 +92,19 @@ print(len(llm.generate("a", greedy, use_tqdm=False)[0]["token_ids"]))
 """,
     )
     assert out == "4\n"
+
+
+def test_an_instruction_set_this_machine_lacks_is_a_mistake_of_the_configuration(
+    checkpoint: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lite", "complete", "--model", checkpoint, "--prompts", "a"],
+        cwd=ROOT,
+        env={**os.environ, "LITE_CPU_ISA": "no_such_isa"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: LITE_CPU_ISA='no_such_isa' is not available")
+    assert "Traceback" not in done.stderr
