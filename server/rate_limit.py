@@ -61,17 +61,18 @@ class RateLimiter:
         limits = self.limits(caller)
         if limits.requests_per_minute is None and limits.tokens_per_minute is None:
             return {}
+        per_minute = limits.tokens_per_minute
+        fits = per_minute is None or num_prompt_tokens <= per_minute
+        # What never fits is not charged, but still told where the key stands.
         reply = self._keeper.quota(
             caller.fingerprint,
-            num_tokens=num_prompt_tokens,
+            num_requests=1 if fits else 0,
+            num_tokens=num_prompt_tokens if fits else 0,
             requests_per_minute=limits.requests_per_minute,
-            tokens_per_minute=limits.tokens_per_minute,
+            tokens_per_minute=per_minute,
         )
         headers = _headers(limits, reply)
-        if reply.allowed:
-            return headers
-        per_minute = limits.tokens_per_minute
-        if per_minute is not None and num_prompt_tokens > per_minute:
+        if not fits:
             raise ApiError(
                 429,
                 f"The prompt has {num_prompt_tokens} tokens and this key may use {per_minute} a "
@@ -79,6 +80,8 @@ class RateLimiter:
                 code="rate_limit_exceeded",
                 headers={**headers, "x-should-retry": "false"},
             )
+        if reply.allowed:
+            return headers
         raise ApiError(
             429,
             f"This key's rate limit is used up ({_describe(limits)}); retry in "

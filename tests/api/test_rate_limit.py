@@ -4,7 +4,12 @@ import hashlib
 
 import pytest
 
-from server.rate_limit import _duration
+from lite.config import RateLimitConfig
+from lite.engine.quota import QuotaLedger
+from lite.messages import QuotaReply, QuotaRequest
+from server.auth import ANONYMOUS
+from server.errors import ApiError
+from server.rate_limit import RateLimiter, _duration
 from tests.api.conftest import MakeApi
 
 KEY = {"x-api-key": "a"}
@@ -46,11 +51,26 @@ def test_beyond_the_limit_is_429_with_the_time_to_wait(make_api: MakeApi) -> Non
     assert api.services.lifecycle.num_running == 0
 
 
-def test_a_prompt_above_the_whole_minute_is_not_to_be_retried(make_api: MakeApi) -> None:
-    api = make_api(rate_limit={"tokens_per_minute": 3})
-    result = api.complete("abcdef")
-    assert result.status_code == 429
-    assert result.headers["x-should-retry"] == "false"
+class Keeper:
+    """The engine's ledger, without the engine."""
+
+    def __init__(self) -> None:
+        self._ledger = QuotaLedger(clock=lambda: 0.0)
+
+    def quota(self, key_id: str, **amounts: int | None) -> QuotaReply:
+        return self._ledger.charge(QuotaRequest(request_id="", key_id=key_id, **amounts))
+
+
+def test_a_prompt_above_the_whole_minute_is_refused_however_full_the_bucket_is() -> None:
+    limiter = RateLimiter(RateLimitConfig(tokens_per_minute=100), Keeper())
+    for remaining in ("100", "99"):
+        with pytest.raises(ApiError, match="101 tokens and this key may use 100") as caught:
+            limiter.charge(ANONYMOUS, 101)
+        assert caught.value.status == 429
+        assert caught.value.headers["x-should-retry"] == "false"
+        assert caught.value.headers["x-ratelimit-remaining-tokens"] == remaining
+        limiter.charge(ANONYMOUS, 1)
+    limiter.charge(ANONYMOUS, 98)
 
 
 def test_the_prompt_is_charged_on_arrival_and_the_output_at_the_end(make_api: MakeApi) -> None:
