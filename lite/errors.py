@@ -13,6 +13,7 @@ LiteError
 │   ├── QueueTimeoutError    waited longer in the queue than allowed
 │   └── ModelLoadingError    the engine is up but its model is not loaded yet
 └── EngineError              the engine itself failed
+    ├── NotFiniteError       the model's numbers are NaN or infinite
     └── EngineDeadError      the engine process is gone
         └── EngineClosedError   the engine was closed or is shutting down
 
@@ -99,6 +100,10 @@ class ModelLoadingError(OverloadedError):
 
 class EngineError(LiteError):
     """The engine failed while working on the request."""
+
+
+class NotFiniteError(EngineError):
+    """The model's numbers are NaN or infinite."""
 
 
 class EngineDeadError(EngineError):

@@ -25,11 +25,14 @@ from lite.engine.runner import Runner
 from lite.engine.sampler import NONE_LEFT, SampledRows, SequenceSampling
 from lite.engine.stats import EngineObserver, NullObserver
 from lite.errors import (
+    CheckpointError,
     ContextLengthError,
     EngineError,
     InvalidRequestError,
     LiteError,
+    NotFiniteError,
     QueueTimeoutError,
+    from_text,
 )
 from lite.log import get_logger
 from lite.messages import EngineStats, GenerateRequest, SamplingSpec, TokenOutput
@@ -101,6 +104,7 @@ class EngineCore:
         """Run a short request through every kernel, so that none is compiled while users wait.
 
         Raises:
+            CheckpointError: the weights give NaN or infinite logits.
             EngineError: the kernels do not work on this machine.
         """
         sampling = SamplingSpec(
@@ -118,11 +122,22 @@ class EngineCore:
         self._add(
             GenerateRequest(request_id="warm-up", prompt_token_ids=prompt, sampling=sampling), None
         )
-        for _, output in self.step():
-            if output.error is not None:
-                raise EngineError(f"The warm-up failed: {output.error}")
+        while self.has_work():
+            for _, output in self.step():
+                self._check_warm_up(output)
         self._scheduler = self._new_scheduler()
         self._num_steps = 0
+
+    def _check_warm_up(self, output: TokenOutput) -> None:
+        if output.error is None:
+            return
+        error = from_text(output.error)
+        if isinstance(error, NotFiniteError):
+            raise CheckpointError(
+                f"model {self._model.name!r}: the weights give NaN or infinite logits; the files "
+                "are damaged, or their numbers are too large for this dtype."
+            )
+        raise EngineError(f"The warm-up failed: {error}")
 
     @property
     def model(self) -> LoadedModel:
@@ -472,4 +487,4 @@ def _no_token(reason: int) -> LiteError:
             "No token is possible: allowed_token_ids, bad_words, min_tokens and logit_bias leave "
             "none; relax one of them."
         )
-    return EngineError("The logits are NaN or infinite: broken weights, or an extreme penalty.")
+    return NotFiniteError("The logits are NaN or infinite: broken weights, or an extreme penalty.")

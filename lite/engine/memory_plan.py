@@ -74,7 +74,7 @@ def plan_memory(
     whichever is more. Without an explicit `max_model_len` the context shrinks to what fits.
 
     Raises:
-        ConfigError: `max_model_len` is more than the model was made for.
+        ConfigError: `max_model_len` is more than the model was made for, or less than 2.
         CapacityError: it cannot fit; says by how much and what to change.
     """
     if max_model_len is not None and max_model_len > model_max_len:
@@ -82,6 +82,8 @@ def plan_memory(
             f"max_model_len is {max_model_len}, but the model was made for {model_max_len} tokens; "
             "lower it, or leave it out."
         )
+    if max_model_len == 1:
+        raise ConfigError("max_model_len is 1; a prompt and its output take at least 2 tokens.")
     available = available_memory() if available_bytes is None else available_bytes
     wanted_len = max_model_len or model_max_len
     sequence_blocks = -(-wanted_len // block_size)

@@ -9,6 +9,7 @@ import pytest
 
 from lite.engine.core import EngineCore
 from lite.engine.loading import LoadedModel
+from lite.errors import CheckpointError
 from lite.messages import TokenOutput
 from tests.engines import make_core, request, run, tiny_model, tokens_of
 
@@ -225,6 +226,19 @@ def test_a_request_whose_edits_leave_no_token_is_told_so(
     assert_idle(core)
 
 
+def test_the_warm_up_ends_whatever_the_budget(model: LoadedModel) -> None:
+    core = make_core(model, max_num_batched_tokens=3)
+    core.warm_up()
+    assert_idle(core)
+
+
+def test_weights_of_nan_are_refused_at_the_start(tmp_path: Path) -> None:
+    core = make_core(tiny_model(tmp_path))
+    core.model.weights.final_norm[:] = np.nan
+    with pytest.raises(CheckpointError, match="the weights give NaN or infinite logits"):
+        core.warm_up()
+
+
 def test_a_row_of_nan_fails_its_sequence_only(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +255,7 @@ def test_a_row_of_nan_fails_its_sequence_only(
     outputs = [output for _, output in core.step()]
     monkeypatch.undo()
     outputs += run(core)
-    assert errors(outputs)[0].startswith("EngineError")
+    assert errors(outputs)[0].startswith("NotFiniteError")
     assert len(tokens_of(outputs, "b")) == 3
     assert_idle(core)
 

@@ -58,3 +58,9 @@ def test_more_context_than_the_model_was_made_for_is_refused() -> None:
     assert plan(max_model_len=4096).max_model_len == 4096
     with pytest.raises(ConfigError, match="is 4097, but the model was made for 4096 tokens"):
         plan(max_model_len=4097)
+
+
+def test_a_context_without_room_for_an_output_is_refused() -> None:
+    assert plan(max_model_len=2).max_model_len == 2
+    with pytest.raises(ConfigError, match="at least 2 tokens"):
+        plan(max_model_len=1)
