@@ -74,16 +74,15 @@ class KeyRing:
         """Read the keys from the configuration, the environment and the files it names.
 
         Raises:
-            ConfigError: a file cannot be read or has a malformed line.
+            ConfigError: a key is empty, a variable or a file holds none, cannot be read or is
+                malformed: who names a source of keys must not get an open server.
         """
-        in_clear = list(config.api_keys)
-        if config.api_keys_env is not None:
-            in_clear += [key.strip() for key in environ.get(config.api_keys_env, "").split(",")]
         return cls(
             [
-                *(_hashed(key, admin=False) for key in in_clear if key),
+                *_hashed(config.api_keys, "auth.api_keys", admin=False),
+                *_read_variable(config.api_keys_env, environ),
                 *_read_hashes(config.api_keys_file, "auth.api_keys_file", admin=False),
-                *(_hashed(key, admin=True) for key in config.admin_keys if key),
+                *_hashed(config.admin_keys, "auth.admin_keys", admin=True),
                 *_read_hashes(config.admin_keys_file, "auth.admin_keys_file", admin=True),
             ]
         )
@@ -145,8 +144,25 @@ def _unauthorized(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
-def _hashed(key: str, *, admin: bool) -> Key:
-    return Key(hashlib.sha256(key.encode()).digest(), admin=admin)
+def _hashed(keys: Iterable[str], setting: str, *, admin: bool) -> list[Key]:
+    hashed = []
+    for i, key in enumerate(keys):
+        if not key.strip():
+            raise ConfigError(f"{setting}[{i}] is empty; remove it or write a key.")
+        hashed.append(Key(hashlib.sha256(key.encode()).digest(), admin=admin))
+    return hashed
+
+
+def _read_variable(name: str | None, environ: Mapping[str, str]) -> list[Key]:
+    if name is None:
+        return []
+    keys = [key for part in environ.get(name, "").split(",") if (key := part.strip())]
+    if not keys:
+        raise ConfigError(
+            f"auth.api_keys_env names the variable {name}, which holds no key; set it to keys "
+            "separated by commas."
+        )
+    return _hashed(keys, "auth.api_keys_env", admin=False)
 
 
 def _read_hashes(path: str | None, setting: str, *, admin: bool) -> list[Key]:
@@ -168,4 +184,6 @@ def _read_hashes(path: str | None, setting: str, *, admin: bool) -> list[Key]:
                 "make the digits with: printf %s KEY | sha256sum"
             )
         keys.append(Key(bytes.fromhex(match[1]), name=match[2], admin=admin))
+    if not keys:
+        raise ConfigError(f"{setting}: {path} holds no key; add a line, or unset {setting}.")
     return keys

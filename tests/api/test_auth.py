@@ -157,6 +157,25 @@ def test_a_malformed_line_of_a_key_file_stops_the_start(tmp_path: Path, line: st
     assert "plain-key" not in str(caught.value)
 
 
+@pytest.mark.parametrize("keys", [{"api_keys": ["one", ""]}, {"admin_keys": [" "]}])
+def test_an_empty_key_stops_the_start(keys: dict[str, list[str]]) -> None:
+    with pytest.raises(ConfigError, match="is empty"):
+        KeyRing.load(AuthConfig(**keys))
+
+
+@pytest.mark.parametrize("environ", [{}, {"KEYS": ""}, {"KEYS": " , "}])
+def test_a_named_variable_without_keys_does_not_open_the_server(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="variable KEYS"):
+        KeyRing.load(AuthConfig(api_keys_env="KEYS"), environ)
+
+
+def test_a_named_file_without_keys_does_not_open_the_server(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# none yet\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds no key"):
+        KeyRing.load(AuthConfig(api_keys_file=str(file)))
+
+
 def test_a_missing_key_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="admin_keys_file"):
         KeyRing.load(AuthConfig(admin_keys_file=str(tmp_path / "none")))
