@@ -46,11 +46,14 @@ class ServerLogger(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         auth = _config.auth
-        log.configure(
-            _config.log,
-            secrets=[*auth.api_keys, *auth.admin_keys],
-            loggers=(*log.LOGGERS, "gunicorn.error"),
-        )
+        try:
+            log.configure(
+                _config.log,
+                secrets=[*auth.api_keys, *auth.admin_keys],
+                loggers=(*log.LOGGERS, "gunicorn.error"),
+            )
+        except LiteError as error:
+            sys.exit(f"error: {error}")
 
 
 _host = _config.server.host

@@ -524,6 +524,15 @@ def test_a_public_address_without_keys_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in str(caught.value)
 
 
+def test_a_log_file_that_cannot_be_opened_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"error: log\.file: ") as caught,
+        serve(tmp_path, {"log": {"file": str(tmp_path)}}, command=FAKE),
+    ):
+        pass
+    assert "Traceback" not in str(caught.value)
+
+
 def test_a_public_bind_on_gunicorns_command_line_is_refused_too(tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError, match=r"auth\.api_keys"),
