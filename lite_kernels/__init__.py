@@ -4,7 +4,7 @@ from typing import cast
 
 from lite_kernels.interface import Kernels
 
-__all__ = ["BACKENDS", "Kernels", "load"]
+__all__ = ["BACKENDS", "Kernels", "are_compiled", "load"]
 
 BACKENDS = ("cpu", "reference")
 
@@ -31,3 +31,17 @@ def load(name: str, *, dtype: str = "bfloat16", num_threads: int | None = None) 
 
         return cast(Kernels, ReferenceKernels(dtype=dtype))
     raise ValueError(f"unknown kernel backend {name!r}; choose one of {', '.join(BACKENDS)}")
+
+
+def are_compiled(name: str) -> bool:
+    """Whether this machine has run these kernels before: else they compile now, which takes long.
+
+    Raises:
+        ValueError: `LITE_CPU_ISA` names an instruction set that the CPU lacks.
+    """
+    if name != "cpu":
+        return True
+    from lite_kernels.cpu.cache import has_kernels
+    from lite_kernels.cpu.isa import host_isa
+
+    return has_kernels(host_isa().name)

@@ -75,10 +75,13 @@ def _load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
     num_cores = os.cpu_count()
     if num_cores is not None and (engine.num_threads or 1) > num_cores:
         log.warning("more threads than cores", num_threads=engine.num_threads, num_cores=num_cores)
+    device = resolve_device(engine)
     try:
-        return lite_kernels.load(
-            resolve_device(engine), dtype=dtype, num_threads=engine.num_threads
-        )
+        if not lite_kernels.are_compiled(device):
+            log.warning(
+                "compiling the kernels for this machine; only the first start takes so long"
+            )
+        return lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
 

@@ -67,6 +67,11 @@ def kernel_directory(isa: str) -> str:
     return path
 
 
+def has_kernels(isa: str) -> bool:
+    """Whether any kernel lies in the cache already."""
+    return any(Path(kernel_directory(isa)).rglob("*.nbc"))
+
+
 def _remove_unused(root: Path) -> None:
     """Remove the kernels of other versions that nothing has used for a month."""
     oldest = time.time() - _UNUSED_AFTER_S

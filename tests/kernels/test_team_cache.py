@@ -52,8 +52,8 @@ def copy(tmp_path):
     return tmp_path
 
 
-def start(copy, **environment):
-    command = [sys.executable, "-c", "from lite_kernels.cpu.written import main; main()"]
+def start(copy, code="from lite_kernels.cpu.written import main; main()", **environment):
+    command = [sys.executable, "-c", code]
     variables = {"PYTHONPATH": str(copy), "LITE_CACHE_DIR": str(copy / "cache"), **environment}
     return subprocess.Popen(
         command,
@@ -78,6 +78,13 @@ def test_a_changed_helper_is_compiled_again(copy):
     assert set((copy / "cache").rglob("*.nbc")) == first
     (copy / "lite_kernels" / "cpu" / "answer.py").write_text(HELPER.format(2))
     assert finish(start(copy)) == "2"
+
+
+def test_whether_kernels_are_compiled_is_known_beforehand(copy):
+    asked = "import lite_kernels; print(lite_kernels.are_compiled('cpu'))"
+    assert finish(start(copy, asked)) == "False"
+    assert finish(start(copy)) == "1"
+    assert finish(start(copy, asked)) == "True"
 
 
 def test_processes_that_start_together_share_a_cold_cache(copy):
