@@ -5,6 +5,7 @@ engine's thread (lite.engine.loop) owns the EngineCore. Queues lie between them.
 """
 
 import argparse
+import atexit
 import contextlib
 import os
 import signal
@@ -144,6 +145,8 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[Config], Core] 
 
 def exit_with(code: int) -> None:
     """End the process without waiting for a thread that still loads or computes."""
+    # Temporary files are removed there.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -459,3 +459,22 @@ def test_a_closed_client_refuses_calls(client: RemoteEngineClient) -> None:
         token_ids(stream)
     with pytest.raises(EngineClosedError):
         client.stats()
+
+
+def test_the_end_removes_temporary_files_and_waits_for_no_thread() -> None:
+    code = (
+        "import atexit, threading, time\n"
+        "from lite.engine.process import exit_with\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "atexit.register(print, 'removed')\n"
+        "exit_with(3)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (ended.returncode, ended.stdout) == (3, "removed\n")
