@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
 _MAX_TOKEN_ID = 2**32 - 1
+
+# SAFETY: encoding takes some 200 bytes a character, and the C library keeps that for each thread.
+# So longer texts are encoded one at a time, and their memory is given back.
+LONG_TEXT_CHARS = 100_000
 
 
 class Tokenizer(Protocol):
@@ -88,6 +95,12 @@ def token_text(tokenizer: Tokenizer, token_id: int) -> str:
     return tokenizer.token_bytes(token_id).decode(errors="replace")
 
 
+def _return_memory() -> None:
+    """Let the C library give freed memory back to the system, where it can (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class JsonTokenizer:
     """A `Tokenizer` from tokenizer.json and the files beside it.
 
@@ -100,6 +113,7 @@ class JsonTokenizer:
     def __init__(self, backend: Backend, config: TokenizerConfig) -> None:
         self.config = config
         self._backend = backend
+        self._long_texts = threading.Lock()
         backend.no_truncation()
         backend.no_padding()
         _declare_special(backend, config.special_tokens)
@@ -135,6 +149,17 @@ class JsonTokenizer:
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """See `Tokenizer.encode`."""
         process = add_special_tokens and self._post_process
+        if len(text) <= LONG_TEXT_CHARS:
+            ids = self._encode(text, process)
+        else:
+            with self._long_texts:
+                ids = self._encode(text, process)
+                _return_memory()
+        if not add_special_tokens or self.bos_token_id is None:
+            return ids
+        return with_one_bos(ids, self.bos_token_id, wanted=self.wants_bos)
+
+    def _encode(self, text: str, process: bool) -> list[int]:
         try:
             ids: list[int] = self._backend.encode(text, add_special_tokens=process).ids
         except TypeError as error:
@@ -142,9 +167,7 @@ class JsonTokenizer:
                 "The text holds a lone surrogate (U+D800 to U+DFFF), which is not a character: "
                 "send valid Unicode."
             ) from error
-        if not add_special_tokens or self.bos_token_id is None:
-            return ids
-        return with_one_bos(ids, self.bos_token_id, wanted=self.wants_bos)
+        return ids
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """See `Tokenizer.decode`."""

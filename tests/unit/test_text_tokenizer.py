@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from tokenizers import Tokenizer
 
 from lite.errors import CheckpointError, InvalidRequestError, UnsupportedModelError
 from lite.text.bad_words import MAX_BAD_WORDS_CHARS, bad_words_token_ids
-from lite.text.tokenizer import load_tokenizer, token_text
+from lite.text.tokenizer import LONG_TEXT_CHARS, load_tokenizer, token_text
 from tests.text_tokenizers import BACKENDS, CORPUS, byte_level_backend, tokenizer, write_tokenizer
 
 
@@ -244,6 +246,26 @@ def test_threads_share_a_tokenizer(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_long_texts_are_encoded_one_at_a_time(tmp_path: Path) -> None:
+    codec = write_tokenizer(tmp_path, "byte-level")
+    backend = codec._backend
+    running: list[int] = []
+
+    class Watched:
+        def encode(self, text: str, add_special_tokens: bool) -> Any:
+            running.append(1)
+            assert len(running) == 1
+            time.sleep(0.01)
+            running.pop()
+            return backend.encode(text, add_special_tokens=add_special_tokens)
+
+    text = "a word " * (LONG_TEXT_CHARS // 7 + 1)
+    expected = codec.encode(text)
+    codec._backend = Watched()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(codec.encode, [text] * 4)) == [expected] * 4
 
 
 def test_bad_words_are_spelled_with_and_without_a_space() -> None:
