@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from lite.text_model import TextModel
 
 # How long `generate_all` waits on its oldest request before it looks at the others.
 _POLL_S = 0.02
+# Sets of stop strings and of bad words kept ready, some megabytes each at most.
+_NUM_CACHED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,9 @@ class Generator:
         self._client = client
         self._text_model = text_model
         self._max_model_len = max_model_len
+        # PERF: many prompts of one request share their parameters.
+        self._stop_strings = lru_cache(_NUM_CACHED)(StopStrings)
+        self._bad_words = lru_cache(_NUM_CACHED)(partial(bad_words_token_ids, self.tokenizer))
 
     @property
     def client(self) -> EngineClient:
@@ -135,7 +141,7 @@ class Generator:
                 f"{params.min_tokens}.",
                 param="min_tokens",
             )
-        stop_strings = StopStrings(params.stop) if params.stop else None
+        stop_strings = self._stop_strings(params.stop) if params.stop else None
         if stop_strings and not params.detokenize:
             raise InvalidRequestError(
                 "stop needs the text of the output; leave detokenize on.", param="stop"
@@ -211,7 +217,7 @@ class Generator:
             min_tokens=params.min_tokens,
             logprobs=params.logprobs,
             prompt_logprobs=params.prompt_logprobs,
-            bad_words_token_ids=bad_words_token_ids(self.tokenizer, params.bad_words),
+            bad_words_token_ids=self._bad_words(params.bad_words),
             allowed_token_ids=list(params.allowed_token_ids) if params.allowed_token_ids else None,
         )
 

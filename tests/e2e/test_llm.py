@@ -253,6 +253,13 @@ def test_min_tokens_beyond_what_fits_are_refused_by_name(llm: LLM) -> None:
     assert caught.value.param == "min_tokens"
 
 
+def test_prompts_with_the_same_parameters_share_what_is_made_of_them(llm: LLM) -> None:
+    params = [SamplingParams(stop=["one", "two"], bad_words=["bad"]) for _ in range(2)]
+    one, two = (llm._generator.prepare([5], p, request_id="x") for p in params)
+    assert one.stop_strings is two.stop_strings
+    assert one.request.sampling.bad_words_token_ids is two.request.sampling.bad_words_token_ids
+
+
 def test_a_closed_engine_refuses_and_gives_its_memory_back(checkpoint: Path) -> None:
     llm = LLM(str(checkpoint), max_model_len=128)
     weights = weakref.ref(llm._client._core.model.weights.final_norm)
