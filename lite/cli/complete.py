@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the batch; completions go to standard output, the report to standard error."""
     prompts = _prompts(arguments)
     with open_llm(flags.load(arguments)) as llm:
-        params = sampling.sampling_params(llm, arguments, max_tokens=_MAX_TOKENS)
+        # A short context keeps room for the prompts.
+        max_tokens = min(_MAX_TOKENS, max(1, llm.max_model_len // 2))
+        params = sampling.sampling_params(llm, arguments, max_tokens=max_tokens)
         progress = sys.stderr.isatty()
         start = time.monotonic()
         if arguments.chat:

@@ -3,12 +3,11 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
+import lite
 from lite.cli import flags
 from lite.settings import check_public_bind, environ_with_flags
-
-# The server's own gunicorn settings, as an importable module.
-_GUNICORN_CONFIG = "python:server.gunicorn_conf"
 
 
 def add_command(commands: flags.Commands) -> None:
@@ -28,7 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = flags.load(arguments)
     check_public_bind(loaded.config)
     environ = environ_with_flags(os.environ, given, loaded.path)
-    command = [sys.executable, "-m", "gunicorn", "-c", _GUNICORN_CONFIG, "server.app"]
+    # Somebody's server.py in the working directory must not take the place of ours.
+    if not Path(lite.__file__).is_relative_to(Path.cwd()):
+        environ["PYTHONSAFEPATH"] = "1"
+    command = [sys.executable, "-m", "server"]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, command, environ)

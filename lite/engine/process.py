@@ -22,7 +22,7 @@ from lite.settings import load_config
 
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2  # the configuration or the model is wrong: trying again would not help
-UNUSABLE = (ConfigError, ModelError, CapacityError)
+UNUSABLE = (ConfigError, ModelError, CapacityError, ImportError)
 
 log = get_logger("lite.engine.process")  # __name__ is "__main__" here
 

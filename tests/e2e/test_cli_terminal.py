@@ -142,3 +142,24 @@ def test_complete_runs_a_batch_with_the_demo_model(tmp_path: Path, where: str) -
     prompt, decoded = done.stderr.splitlines()[-2:]
     assert prompt.startswith("Prompt tokens: ")
     assert decoded.startswith("Decoded tokens: 10 in ")
+
+
+def test_serve_is_not_led_astray_by_files_of_the_same_names(tmp_path: Path) -> None:
+    for name in ("server.py", "lite.py", "lite_kernels.py", "gunicorn.conf.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported the wrong file')\n")
+    log_file = tmp_path / "log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "lite", "serve", "--port", "0", "--workers", "1"],
+            cwd=tmp_path, env=environment(tmp_path), stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while "engine ready" not in log_file.read_text():
+            assert process.poll() is None, log_file.read_text()
+            assert time.monotonic() < deadline, log_file.read_text()
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+    assert process.wait(30) == 0
+    assert "wrong file" not in log_file.read_text()
