@@ -24,6 +24,8 @@ LOGGERS = ("lite", "server")
 _SECRET_FIELDS = frozenset({"authorization", "api_key", "api_keys", "admin_key", "x-api-key"})
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",]+")
 _HIDDEN = "(hidden)"
+# Line ends of tracebacks are meant; the renderer quotes those of other values.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def _to_record(
@@ -120,9 +122,18 @@ def _formatter(redact: "_Redactor", *, as_json: bool) -> ProcessorFormatter:
             ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             redact,
+            *([] if as_json else [_escape_controls]),
             renderer,
         ],
     )
+
+
+def _escape_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
+    # SAFETY: a request's path may hold sequences that a terminal obeys.
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _CONTROL.sub(lambda match: ascii(match[0])[1:-1], value)
+    return event
 
 
 class _Redactor:

@@ -160,3 +160,11 @@ def test_an_unconfigured_log_shows_warnings_only() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "loud\n"
     assert done.stdout == ""
+
+
+def test_what_a_terminal_would_obey_is_escaped_on_the_console(stderr: Callable[[], str]) -> None:
+    configure(LogConfig(format="console"))
+    get_logger("server").info("request finished", path="/a\x1b[31mred\x9b0m\u202eb", other="a\nb")
+    written = stderr()
+    assert r"path=/a\x1b[31mred\x9b0m\u202eb" in written
+    assert r"other='a\nb'" in written
