@@ -154,6 +154,7 @@ class _Answer:
         self.id = f"chatcmpl-{request.request_id or uuid.uuid4().hex}"
         self._created = int(time.time())
         self._model = services.generator.model_name
+        self._token_bytes = services.generator.tokenizer.token_bytes
         self._fingerprint = services.fingerprint
         self._generation = generation
         self._request = request
@@ -254,4 +255,5 @@ class _Answer:
             positions or [],
             num_top=self._request.top_logprobs or 0,
             as_token_ids=bool(self._request.return_tokens_as_token_ids),
+            token_bytes=self._token_bytes,
         )

@@ -1,6 +1,6 @@
 """Response bodies and stream frames, with vLLM's shapes; built from the generator's deltas."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -182,17 +182,21 @@ def chat_logprobs(
     *,
     num_top: int,
     as_token_ids: bool,
+    token_bytes: Callable[[int], bytes],
 ) -> ChatLogprobs:
-    """Return chat's log probabilities; `top_logprobs` are the `num_top` most likely, best first."""
+    """Return chat's log probabilities; `top_logprobs` are the `num_top` most likely, best first.
+
+    `bytes` are a token's own, also where it is only part of a character.
+    """
+
+    def describe(token_id: int, entry: Logprob) -> tuple[str, float, list[int]]:
+        name = _token(token_id, entry, as_token_ids)
+        return name, _finite(entry.logprob), list(token_bytes(token_id))
+
     content = []
     for token_id, position in zip(token_ids, positions, strict=True):
-        chosen = position[token_id]
-        token = _token(token_id, chosen, as_token_ids)
-        top = [
-            TopLogprob(name := _token(i, entry, as_token_ids), _finite(entry.logprob), _bytes(name))
-            for i, entry in _most_likely(position)[:num_top]
-        ]
-        content.append(ContentLogprob(token, _finite(chosen.logprob), _bytes(token), top))
+        top = [TopLogprob(*describe(*item)) for item in _most_likely(position)[:num_top]]
+        content.append(ContentLogprob(*describe(token_id, position[token_id]), top))
     return ChatLogprobs(content)
 
 
@@ -252,10 +256,6 @@ def _most_likely(position: PositionLogprobs) -> list[tuple[int, Logprob]]:
 
 def _token(token_id: int, entry: Logprob, as_token_ids: bool) -> str:
     return f"token_id:{token_id}" if as_token_ids else entry.decoded_token or ""
-
-
-def _bytes(token: str) -> list[int]:
-    return list(token.encode("utf-8", "replace"))
 
 
 def _finite(logprob: float) -> float:

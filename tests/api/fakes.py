@@ -45,6 +45,9 @@ class FakeTokenizer:
         shown = (i for i in token_ids if i != BOS or not skip_special_tokens)
         return "".join("<s>" if i == BOS else chr(i) for i in shown)
 
+    def token_bytes(self, token_id: int) -> bytes:
+        return self.decode([token_id], skip_special_tokens=False).encode()
+
 
 class FakeEngine:
     """Buckets that never refill, metrics of nothing, and a list of what was observed."""

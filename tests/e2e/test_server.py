@@ -115,6 +115,8 @@ def test_logprobs_n_seed_and_stop(client: openai.OpenAI) -> None:
     choice = chat(client, logprobs=True, top_logprobs=3).choices[0]
     assert len(choice.logprobs.content) == 16
     assert all(len(entry.top_logprobs) == 3 for entry in choice.logprobs.content)
+    joined = b"".join(bytes(entry.bytes) for entry in choice.logprobs.content)
+    assert joined.decode(errors="replace") == choice.message.content
     first = chat(client, n=3, seed=11, temperature=1.0)
     again = chat(client, n=3, seed=11, temperature=1.0)
     texts = [c.message.content for c in first.choices]
