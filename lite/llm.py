@@ -309,6 +309,8 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
         else:
             known = sorted({*ModelConfig.__struct_fields__, *EngineConfig.__struct_fields__})
             raise ConfigError(f"Unknown setting {given!r}; the settings are {', '.join(known)}.")
+    if {"num_kv_blocks", "kv_cache_memory"} <= {k for k, v in engine_settings.items() if v}:
+        raise ConfigError("num_kv_blocks and kv_cache_memory both size the KV cache; give one.")
     return msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
 
 
