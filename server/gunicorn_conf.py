@@ -21,7 +21,8 @@ from lite.config import Config
 from lite.errors import LiteError
 from lite.settings import check_public_bind, load_config
 from server.auth import KeyRing
-from server.worker import GRACE_S, Board, Worker
+from server.board import Board
+from server.worker import GRACE_S, Worker
 
 # How workers, forked later, learn the engine's address: as the setting it is.
 _ADDRESS_VARIABLE = "LITE_SERVER_ENGINE_ADDRESS"
@@ -77,14 +78,12 @@ if Path("/dev/shm").is_dir():
 def on_starting(server: Any) -> None:
     """Refuse to start where anybody could call; prepare what master and workers share."""
     try:
-        if len(KeyRing.load(_config.auth)) == 0:
-            for host in _public_hosts(server.cfg.address):
-                bound = msgspec.structs.replace(_config.server, host=host)
-                check_public_bind(msgspec.structs.replace(_config, server=bound))
+        _check_access(_config, server.cfg.address)
     except LiteError as error:
         sys.exit(f"error: {error}")
     server.board = Board()
-    # gunicorn has no hooks at these two places.
+    # gunicorn has no hooks at these places.
+    server.reload = functools.partial(_check_and_reload, server, server.reload)
     server.stop = functools.partial(_announce_and_stop, server, server.stop)
     server.manage_workers = functools.partial(_watch_engine, server, server.manage_workers)
 
@@ -121,9 +120,26 @@ def _engine_of(server: Any) -> Any:
     return getattr(server, "engine", None)
 
 
-def _public_hosts(addresses: Iterable[object]) -> list[str]:
-    # A path is a Unix socket, a number an inherited one.
-    return [address[0] for address in addresses if isinstance(address, tuple)]
+def _check_access(config: Config, addresses: Iterable[object]) -> None:
+    if len(KeyRing.load(config.auth)) > 0:
+        return
+    for address in addresses:
+        # A path is a Unix socket, a number an inherited one.
+        if isinstance(address, tuple):
+            bound = msgspec.structs.replace(config.server, host=address[0])
+            check_public_bind(msgspec.structs.replace(config, server=bound))
+
+
+def _check_and_reload(server: Any, reload: Callable[[], None]) -> None:
+    """Keep everything as it is where the new settings would end the server."""
+    try:
+        config = load_config().config
+        new_address = config.server.host, config.server.port
+        _check_access(config, [new_address, *server.cfg.address])
+    except LiteError as error:
+        log.get_logger("server.gunicorn_conf").error("settings not reloaded", reason=str(error))
+        return
+    reload()
 
 
 def _announce_and_stop(server: Any, stop: Callable[[bool], None], graceful: bool = True) -> None:
@@ -134,5 +150,7 @@ def _announce_and_stop(server: Any, stop: Callable[[bool], None], graceful: bool
 def _watch_engine(server: Any, manage_workers: Callable[[], None]) -> None:
     engine = _engine_of(server)
     if engine is not None and not engine.is_running():
-        raise HaltServer("The engine cannot start; the log above says why.", _EXIT_ENGINE)
+        raise HaltServer(
+            "The engine cannot start, or its supervisor ended; see the log above.", _EXIT_ENGINE
+        )
     manage_workers()

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import http
-import mmap
 import select
 import selectors
 import socket
@@ -27,6 +26,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from lite.errors import LiteError
 from lite.log import get_logger
+from server.board import Board
 from server.errors import ApiError, to_api_error
 from server.generation import is_closed
 from server.lifecycle import Lifecycle
@@ -52,6 +52,8 @@ _LINGER_BYTES = 65536
 # After the drain time, how long streams get to write their last frame.
 _LAST_WORDS_S = 2.0
 _TICK_S = 0.25
+# How soon the master may try a worker again that could not start on a running server.
+_RETRY_BOOT_S = 1.0
 # How often a full worker looks whether the others still have room.
 _YIELD_S = 0.02
 # How much longer than the drain time gunicorn's master must wait before it kills a worker.
@@ -63,38 +65,6 @@ _PARSE_STATUS = (
     (ExpectationFailed, 417),
     (UnsupportedTransferCoding, 501),
 )
-
-
-class Board:
-    """Memory that gunicorn's master shares with its workers.
-
-    It says whether the whole server stops: a worker that gets SIGTERM cannot tell otherwise whether
-    it is being replaced (HUP), and must leave the listening socket to its successor, or nobody else
-    will answer from now on. And it says which workers have room, since connections fall on workers
-    at random: a full one leaves the next connection to another, if that helps.
-    """
-
-    _NUM_WORKERS = 256  # more than ever live at once; numbers are reused
-
-    def __init__(self) -> None:
-        self._cells = memoryview(mmap.mmap(-1, 4 * (1 + self._NUM_WORKERS))).cast("i")
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the server stops for good."""
-        return self._cells[0] != 0
-
-    def announce_stop(self) -> None:
-        """Tell all workers that the server stops."""
-        self._cells[0] = 1
-
-    def publish(self, age: int, num_free: int) -> None:
-        """Say how many more requests the worker of that age has room for."""
-        self._cells[1 + age % self._NUM_WORKERS] = max(0, num_free)
-
-    def has_room(self) -> bool:
-        """Return whether any worker has room."""
-        return any(self._cells[1:])
 
 
 class _Socket(socket.socket):
@@ -206,6 +176,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().load_wsgi()
         except LiteError as error:
             log.error("worker cannot start", reason=str(error), kind=type(error).__name__)
+            if self.board is not None and self.board.has_served:
+                # Something changed under a running server: what was right may be again.
+                time.sleep(_RETRY_BOOT_S)
+                sys.exit(1)
             # Tells the master not to try again.
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         self.lifecycle = self.wsgi.lifecycle
@@ -326,6 +300,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         )
         self.set_accept_enabled(True)
         log.info("worker ready", max_running=self.cfg.threads)
+        if self.board is not None:
+            self.board.announce_served()
         while self.alive and self.is_parent_alive():
             if self._leaves_next_to_others():
                 self._turn(_YIELD_S, accepting=False)

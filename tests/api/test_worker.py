@@ -7,6 +7,7 @@ import time
 import pytest
 
 from server import worker
+from server.board import Board
 
 
 def test_a_peer_that_neither_sends_nor_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,12 +43,12 @@ def test_an_adopted_socket_still_moves_bytes() -> None:
         assert theirs.recv(10) == b"pong"
 
 
-def _publish(board: worker.Board) -> None:
+def _publish(board: Board) -> None:
     board.publish(7, 3)
 
 
 def test_what_a_process_writes_on_the_board_others_read() -> None:
-    board = worker.Board()
+    board = Board()
     assert not board.stopping
     assert not board.has_room()
     child = multiprocessing.get_context("fork").Process(target=_publish, args=(board,))

@@ -506,6 +506,28 @@ def test_hup_replaces_the_workers_and_loses_no_request(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"server": {"prot": 1}}, "server.prot"),
+        ({"server": {"host": "0.0.0.0", "port": 0}}, "auth.api_keys"),
+        ({"auth": {"api_keys_file": "/nonexistent"}}, "cannot be read"),
+    ],
+)
+def test_settings_that_would_end_the_server_are_not_reloaded(
+    tmp_path: Path, broken: dict[str, Any], reason: str
+) -> None:
+    with serve(tmp_path, {"server": {"workers": 1}}, command=FAKE) as server:
+        (tmp_path / "config.yaml").write_text(json.dumps(broken), encoding="utf-8")
+        server.send_signal(signal.SIGHUP)
+        server.wait_for(lambda: "settings not reloaded" in server.log)
+        assert server.post("/v1/completions", {"prompt": "hi"})[0] == 200
+        assert server.log.count("worker ready") == 1
+        (line,) = (line for line in server.log.splitlines() if "settings not reloaded" in line)
+        assert reason in json.loads(line)["reason"]
+        assert server.stop() == 0
+
+
 def test_the_shutdown_route_ends_the_server(tmp_path: Path) -> None:
     with serve(tmp_path, {"auth": {"admin_keys": [ADMIN]}}, command=FAKE) as server:
         assert server.post("/shutdown", {})[0] == 401
