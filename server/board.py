@@ -9,8 +9,8 @@ class Board:
     It says whether the whole server stops: a worker that gets SIGTERM cannot tell otherwise whether
     it is being replaced (HUP), and must leave the listening socket to its successor, or nobody else
     will answer from now on. It says whether any worker was ever ready: one that cannot start after
-    that must not end the server. And it says which workers have room, since connections fall on workers
-    at random: a full one leaves the next connection to another, if that helps.
+    that must not end the server. And it says which workers have room, since connections fall on
+    workers at random: a full one leaves the next connection to another, if that helps.
     """
 
     _NUM_WORKERS = 256  # more than ever live at once; numbers are reused
