@@ -100,7 +100,8 @@ def _fail(param: str, value: object, rule: str) -> None:
 def _check_int(params: SamplingParams, name: str, low: int, high: int = _INT64 - 1) -> None:
     value = getattr(params, name)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        limit = f"an integer >= {low}" if high == _INT64 - 1 else f"an integer in [{low}, {high}]"
+        unbounded = high == _INT64 - 1 and low >= 0
+        limit = f"an integer >= {low}" if unbounded else f"an integer in [{low}, {high}]"
         _fail(name, value, limit)
 
 
