@@ -17,6 +17,7 @@ from lite.engine.requests import (
     Output,
     Owner,
     Request,
+    cache_salt,
     error_output,
     finished_record,
     token_output,
@@ -24,19 +25,17 @@ from lite.engine.requests import (
 from lite.engine.runner import Runner
 from lite.engine.sampler import NONE_LEFT, SampledRows, SequenceSampling
 from lite.engine.stats import EngineObserver, NullObserver
+from lite.engine.warm_up import check_warm_up, warm_up_request
 from lite.errors import (
-    CheckpointError,
     ContextLengthError,
     EngineError,
     InvalidRequestError,
     LiteError,
     NotFiniteError,
     QueueTimeoutError,
-    from_text,
 )
 from lite.log import get_logger
-from lite.messages import EngineStats, GenerateRequest, SamplingSpec, TokenOutput
-from lite.models.spec import DynamicScaling
+from lite.messages import EngineStats, GenerateRequest, TokenOutput
 from lite.scheduling import FINISHED_LENGTH, FINISHED_STOP, Batch, Scheduler
 
 IntArray = npt.NDArray[np.int32]
@@ -68,6 +67,7 @@ class EngineCore:
         self._requests: dict[Key, Request] = {}
         self._outputs: dict[int, Output] = {}
         self._unscheduled: set[int] = set()
+        self._prompt_logprob_ids: set[int] = set()
         self._deadlines: list[tuple[float, int, Key]] = []
         self._ready: list[tuple[Owner, TokenOutput]] = []
         self._seq_ids = itertools.count(1)
@@ -107,37 +107,12 @@ class EngineCore:
             CheckpointError: the weights give NaN or infinite logits.
             EngineError: the kernels do not work on this machine.
         """
-        sampling = SamplingSpec(
-            temperature=1.0,
-            top_k=2,
-            seed=0,
-            max_tokens=1,
-            logprobs=1,
-            prompt_logprobs=1,
-            logit_bias={0: 0.0},
-            allowed_token_ids=[0],
-        )
-        num_prompt_tokens = min(16, self._model.plan.max_model_len - 1)
-        prompt = np.zeros(num_prompt_tokens, np.dtype("<i4")).tobytes()
-        self._add(
-            GenerateRequest(request_id="warm-up", prompt_token_ids=prompt, sampling=sampling), None
-        )
+        self._add(warm_up_request(self._model.plan.max_model_len), None)
         while self.has_work():
             for _, output in self.step():
-                self._check_warm_up(output)
+                check_warm_up(output, self._model.name)
         self._scheduler = self._new_scheduler()
         self._num_steps = 0
-
-    def _check_warm_up(self, output: TokenOutput) -> None:
-        if output.error is None:
-            return
-        error = from_text(output.error)
-        if isinstance(error, NotFiniteError):
-            raise CheckpointError(
-                f"model {self._model.name!r}: the weights give NaN or infinite logits; the files "
-                "are damaged, or their numbers are too large for this dtype."
-            )
-        raise EngineError(f"The warm-up failed: {error}")
 
     @property
     def model(self) -> LoadedModel:
@@ -221,7 +196,7 @@ class EngineCore:
                 max_tokens=spec.max_tokens,
                 min_tokens=spec.min_tokens,
                 stop_token_ids=np.array(stop_token_ids, np.int32),
-                salt=self._salt(request),
+                salt=cache_salt(request, self._model.decoder.attention.rope),
                 read_prefix_cache=spec.prompt_logprobs is None,
             )
         except ValueError as error:
@@ -229,6 +204,8 @@ class EngineCore:
         request.outputs[index] = output
         self._outputs[output.seq_id] = output
         self._unscheduled.add(output.seq_id)
+        if spec.prompt_logprobs is not None:
+            self._prompt_logprob_ids.add(output.seq_id)
 
     def _refuse(self, message: GenerateRequest, owner: Owner, error: LiteError) -> None:
         for index in range(message.n):
@@ -338,25 +315,16 @@ class EngineCore:
         sizes = [self._outputs[i].request.prompt.size for i in self._batch_seq_ids()]
         return np.array(sizes, np.int32)
 
-    def _salt(self, request: Request) -> bytes:
-        scaling = self._model.decoder.attention.rope.scaling
-        if not isinstance(scaling, DynamicScaling):
-            return request.message.salt
-        # Beyond the trained context keys depend on the prompt's length, so only prompts of the
-        # same length may share them.
-        longest = request.prompt.size + request.message.sampling.max_tokens
-        if longest <= scaling.original_max_position:
-            return request.message.salt
-        return request.message.salt + request.prompt.size.to_bytes(4, "little")
-
     def _collect_prompt_logprobs(self) -> None:
         batch = self._batch
+        if not self._prompt_logprob_ids:
+            return
         for row, seq_id in enumerate(self._batch_seq_ids()):
-            output = self._outputs[seq_id]
-            num_top = output.sampling.spec.prompt_logprobs
-            if num_top is None:
+            if seq_id not in self._prompt_logprob_ids:
                 continue
-            request = output.request
+            output = self._outputs[seq_id]
+            request, num_top = output.request, output.sampling.spec.prompt_logprobs
+            assert num_top is not None
             if request.prompt_logprobs is None:
                 request.prompt_logprobs = [None] * request.prompt.size
             first = int(batch.query_start_loc[row])
@@ -414,6 +382,7 @@ class EngineCore:
         del self._outputs[output.seq_id]
         del output.request.outputs[output.index]
         self._unscheduled.discard(output.seq_id)
+        self._prompt_logprob_ids.discard(output.seq_id)
         self._observer.on_request_finished(finished_record(output, reason))
         if output.index == 0 and output.request.held_back:
             self._release_siblings(output.request)

@@ -11,6 +11,7 @@ from lite.engine.sampler import SequenceSampling
 from lite.engine.stats import RequestRecord
 from lite.errors import LiteError, to_text
 from lite.messages import GenerateRequest, RequestTimings, TokenLogprobs, TokenOutput
+from lite.models.spec import DynamicScaling, Rope
 
 Owner = Hashable
 Key = tuple[Owner, str]
@@ -50,6 +51,19 @@ class Output:
     first_token_s: float | None = None
     last_token_s: float = 0.0
     num_preemptions: int = 0
+
+
+def cache_salt(request: Request, rope: Rope) -> bytes:
+    """Return what a request must share with another one to share its cached blocks."""
+    salt = request.message.salt
+    if not isinstance(rope.scaling, DynamicScaling):
+        return salt
+    # Beyond the trained context keys depend on the prompt's length, so only prompts of the same
+    # length may share them.
+    longest = request.prompt.size + request.message.sampling.max_tokens
+    if longest <= rope.scaling.original_max_position:
+        return salt
+    return salt + request.prompt.size.to_bytes(4, "little")
 
 
 def token_output(
