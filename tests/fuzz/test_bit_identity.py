@@ -17,12 +17,21 @@ from lite.messages import GenerateRequest, TokenOutput
 from lite_kernels.cpu.isa import ISAS, supported
 from tests.engines import make_core, request, tiny_model
 
-# (dtype, checkpoint overrides): grouped heads with a norm, and a window shorter than the prompts.
+# (dtype, checkpoint overrides): grouped heads with a norm, a window shorter than the prompts, and
+# keys that depend on the prompt's length from position 64 on.
 MODELS = {
     "qwen3-bfloat16": ("bfloat16", {"architecture": "qwen3"}),
     "mistral-window-float32": ("float32", {"architecture": "mistral", "sliding_window": 24}),
+    "llama-dynamic-bfloat16": (
+        "bfloat16",
+        {
+            "architecture": "llama",
+            "max_position_embeddings": 64,
+            "rope_scaling": {"rope_type": "dynamic", "factor": 8.0},
+        },
+    ),
 }
-NUM_SCHEDULES = 200
+NUM_SCHEDULES = 216
 NUM_PARTS = 4
 
 # Per output: token ids and the bits of each reported logprob.
