@@ -35,7 +35,10 @@ floors:  ## who may import whom
 
 bench:
 	$(PYTHON) -m benchmarks.scheduler
-	$(PYTHON) -m benchmarks.kernels
+	$(PYTHON) -m benchmarks.kernels --model
+	$(PYTHON) -m benchmarks.attention
+	$(PYTHON) -m benchmarks.offline
+	$(PYTHON) -m benchmarks.cold_start
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
