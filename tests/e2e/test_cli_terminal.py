@@ -87,8 +87,10 @@ class Terminal:
         os.close(self._fd)
 
 
+# Background jobs of a shell ignore SIGINT, and their children would too.
 _ON_A_TERMINAL = """
-import fcntl, runpy, sys, termios
+import fcntl, runpy, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 runpy.run_module("lite", run_name="__main__", alter_sys=True)
 """
