@@ -30,7 +30,7 @@ from server.responses import (
 )
 from server.schemas import ChatRequest, parse_chat, renamed
 from server.services import Services, TextGenerator
-from server.sse import EventStream, respond
+from server.sse import respond
 
 
 class ChatCompletions:
@@ -71,16 +71,14 @@ class ChatCompletions:
                 param="messages",
             )
             resp.set_headers(headers)
-            if request.stream:
-                stream = EventStream(
-                    generation, answer, record, heartbeat_s=config.server.heartbeat_s
-                )
-                stream.begin()
-                respond(resp, stream)
-            else:
-                results = generation.collect(params.n)
-                resp.data = msgspec.json.encode(answer.body(results[0]))
-                generation.close()
+            respond(
+                resp,
+                generation,
+                answer,
+                record,
+                n=params.n,
+                heartbeat_s=config.server.heartbeat_s if request.stream else None,
+            )
 
     def _params(self, request: ChatRequest, defaults: Mapping[str, Any]) -> SamplingParams:
         names = {"logprobs": "top_logprobs"}
@@ -218,8 +216,9 @@ class _Answer:
             prompt_token_ids=prompt_token_ids,
         )
 
-    def body(self, result: RequestOutput) -> ChatResponse:
+    def body(self, results: list[RequestOutput]) -> ChatResponse:
         """Return the whole answer."""
+        (result,) = results
         request = self._request
         ids = request.return_token_ids
         return ChatResponse(

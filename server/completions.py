@@ -26,7 +26,7 @@ from server.responses import (
 )
 from server.schemas import CompletionRequest, parse_completion
 from server.services import Services, TextGenerator
-from server.sse import EventStream, respond
+from server.sse import respond
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's and vLLM's
 MAX_PROMPTS = 1024
@@ -69,16 +69,14 @@ class Completions:
                 param="prompt",
             )
             resp.set_headers(headers)
-            if request.stream:
-                stream = EventStream(
-                    generation, answer, record, heartbeat_s=config.server.heartbeat_s
-                )
-                stream.begin()
-                respond(resp, stream)
-            else:
-                results = generation.collect(params.n)
-                resp.data = msgspec.json.encode(answer.body(results))
-                generation.close()
+            respond(
+                resp,
+                generation,
+                answer,
+                record,
+                n=params.n,
+                heartbeat_s=config.server.heartbeat_s if request.stream else None,
+            )
 
 
 def split_prompts(prompt: str | list[Any]) -> list[str | list[int]]:

@@ -7,7 +7,7 @@ from typing import Protocol
 import falcon
 import msgspec
 
-from lite.outputs import OutputDelta
+from lite.outputs import OutputDelta, RequestOutput
 from server.errors import ClientGoneError, explain
 from server.generation import Generation
 from server.record import RequestRecord
@@ -33,6 +33,14 @@ class Frames(Protocol):
 
     def closing(self) -> Iterable[msgspec.Struct]:
         """Return the frames after the last delta."""
+        ...
+
+
+class Answer(Frames, Protocol):
+    """The same, and the one body of an answer that is not streamed."""
+
+    def body(self, results: list[RequestOutput]) -> msgspec.Struct:
+        """Return the whole answer; one result for each prompt."""
         ...
 
 
@@ -136,8 +144,25 @@ class EventStream:
                 callback()
 
 
-def respond(resp: falcon.Response, stream: EventStream) -> None:
-    """Make `stream` the response's body; proxies are told not to buffer or change it."""
+def respond(
+    resp: falcon.Response,
+    generation: Generation,
+    answer: Answer,
+    record: RequestRecord,
+    *,
+    n: int,
+    heartbeat_s: float | None,
+) -> None:
+    """Answer with a stream, or with one body at the end when `heartbeat_s` is None.
+
+    A stream takes the generation over; proxies are told not to buffer or change it.
+    """
+    if heartbeat_s is None:
+        resp.data = _encoder.encode(answer.body(generation.collect(n)))
+        generation.close()
+        return
+    stream = EventStream(generation, answer, record, heartbeat_s=heartbeat_s)
+    stream.begin()
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_header("Cache-Control", "no-cache, no-transform")
     resp.set_header("X-Accel-Buffering", "no")
