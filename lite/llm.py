@@ -291,7 +291,7 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
     """
     import msgspec
 
-    from lite.settings import read_setting
+    from lite.settings import check_together, read_setting
 
     model_settings: dict[str, Any] = {"model": str(model)}
     # Nothing is refused for lack of room: the caller waits for its own requests.
@@ -309,9 +309,9 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
         else:
             known = sorted({*ModelConfig.__struct_fields__, *EngineConfig.__struct_fields__})
             raise ConfigError(f"Unknown setting {given!r}; the settings are {', '.join(known)}.")
-    if {"num_kv_blocks", "kv_cache_memory"} <= {k for k, v in engine_settings.items() if v}:
-        raise ConfigError("num_kv_blocks and kv_cache_memory both size the KV cache; give one.")
-    return msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
+    config = msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
+    check_together(config)
+    return config
 
 
 def _token_ids(values: Sequence[Any]) -> list[int]:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from lite.engine.logit_edits import BannedTokens, Edits, Penalties
 from lite.messages import SamplingSpec, TokenLogprobs
+from lite.sampling_params import GREEDY_TEMPERATURE
 from lite_kernels import Kernels
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
 
-GREEDY_TEMPERATURE = 1e-5
 _MASK32 = 0xFFFFFFFF
 NOT_FINITE, NONE_LEFT = -1, -2
 

@@ -106,7 +106,7 @@ def load_config(
         values.setdefault(setting.section, {})[setting.field] = value
         origins[setting.path] = layer.origins[setting.path] if layer else "default"
     config = msgspec.convert(values, Config, from_attributes=True)
-    _check_together(config)
+    check_together(config)
     return Loaded(config, origins, file)
 
 
@@ -284,8 +284,12 @@ def refuse_unsupported(target: Unsupported, value: object, origin: str) -> None:
         raise ConfigError(f"{origin} is {value!r}, but {target.remedy}; {only}.")
 
 
-def _check_together(config: Config) -> None:
-    """Check what no single setting can say."""
+def check_together(config: Config) -> None:
+    """Check what no single setting can say.
+
+    Raises:
+        ConfigError: two settings contradict each other.
+    """
     engine, auth = config.engine, config.auth
     if engine.num_kv_blocks is not None and engine.kv_cache_memory is not None:
         raise ConfigError(
