@@ -215,6 +215,8 @@ def test_token_ids_may_be_an_array(llm: LLM) -> None:
 def test_unknown_settings_name_the_known_ones(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="max_num_seqs"):
         LLM(str(checkpoint), max_num_sequences=3)
+    with pytest.raises(ConfigError, match="both size the KV cache; set one of them"):
+        LLM(str(checkpoint), num_kv_blocks=9, kv_cache_memory=10**6)
     with pytest.raises(ConfigError, match="tensor_parallel_size must be 1"):
         LLM(str(checkpoint), tensor_parallel_size=2)
     with pytest.raises(ConfigError, match="block_size is 'many', but must be an integer >= 1"):
