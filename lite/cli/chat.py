@@ -1,4 +1,4 @@
-"""`lite chat`: talk to a model in the terminal."""
+"""`lite chat`: talk to a model in the terminal, or ask it one thing."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from lite.cli import flags, sampling
 from lite.cli.loading import open_llm
-from lite.errors import EngineDeadError, LiteError
+from lite.errors import ConfigError, EngineDeadError, LiteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,15 @@ _UNPRINTABLE = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 def add_command(commands: flags.Commands) -> None:
     """Add the command to the parser."""
     parser = flags.add_command(
-        commands, "chat", "Talk to a model in the terminal.", flags.ENGINE_SECTIONS
+        commands,
+        "chat",
+        "Talk to a model in the terminal, or ask it one thing.",
+        flags.ENGINE_SECTIONS,
     )
+    parser.add_argument(
+        "message", nargs="*", metavar="MESSAGE",
+        help="answer this and end; default: the lines of the terminal or of standard input",
+    )  # fmt: skip
     parser.add_argument("--system", metavar="TEXT", help="the system prompt")
     parser.add_argument("--i", action="store_true", help="interactive, as this command always is")
     sampling.add_flags(parser)
@@ -41,12 +48,19 @@ def add_command(commands: flags.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read messages until the end of input and print the answers as they come."""
+    """Answer the message, or each line until the end of input, printing as the text comes."""
+    message = " ".join(arguments.message).strip()
+    if arguments.message and not message:
+        raise ConfigError("The message is empty; give some text, or no MESSAGE to type it.")
     loaded = flags.load(arguments)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     with open_llm(loaded) as llm:
         params = sampling.sampling_params(llm, arguments, max_tokens=None)
         conversation = Conversation(llm, params, system=arguments.system)
+        if message:
+            conversation.ask(message, sys.stdout)
+            print(flush=True)
+            return 0
         if interactive:
             print("Type a message; /help lists the commands, Ctrl-D leaves.")
         for line in _terminal_lines() if interactive else _plain_lines(sys.stdin):
@@ -84,18 +98,27 @@ class Conversation:
             self._answer(line, out)
         return True
 
-    def _answer(self, text: str, out: TextIO) -> None:
-        """Stream an answer; Ctrl-C ends it, and what was said stays in the conversation."""
+    def ask(self, text: str, out: TextIO) -> None:
+        """Stream the answer to a message; as far as it came, it stays in the conversation."""
         self.messages.append({"role": "user", "content": text})
         answer: list[str] = []
-        end = "\n"
         try:
-            stream = self.llm.stream(self.messages, self.params)
-            with closing(stream):
+            with closing(self.llm.stream(self.messages, self.params)) as stream:
                 for delta in stream:
                     answer.append(delta.text)
                     out.write(delta.text.translate(_UNPRINTABLE))
                     out.flush()
+        finally:
+            if answer:
+                self.messages.append({"role": "assistant", "content": "".join(answer)})
+            else:
+                self.messages.pop()
+
+    def _answer(self, text: str, out: TextIO) -> None:
+        """Ask; neither Ctrl-C nor a refused message ends the chat."""
+        end = "\n"
+        try:
+            self.ask(text, out)
         except KeyboardInterrupt:
             end = " [stopped]\n"
         except EngineDeadError:
@@ -104,10 +127,6 @@ class Conversation:
             print(f"error: {error}", file=sys.stderr)
         out.write(end)
         out.flush()
-        if answer:
-            self.messages.append({"role": "assistant", "content": "".join(answer)})
-        else:
-            self.messages.pop()
 
 
 def _plain_lines(source: TextIO) -> Iterator[str]:

@@ -299,6 +299,42 @@ def test_chat_without_a_terminal_answers_each_line(
     assert (params.temperature, params.max_tokens) == (0.0, None)
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["hello there"],
+        ["--temperature", "0", "hello", "there"],
+        ["--system", "be kind", "hello there", "--no-log-prompts"],
+        ["--i", "--", "hello", "there"],
+    ],
+)
+def test_chat_answers_a_message_of_its_own_and_ends(
+    argv: list[str],
+    llm: EchoLLM,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("not read\n"))
+    assert main(["chat", *argv]) == 0
+    assert capsys.readouterr().out == "hello there \n"
+    ((messages, _),) = llm.asked
+    assert messages[-1] == {"role": "user", "content": "hello there"}
+    assert [m["content"] for m in messages[:-1]] == ["be kind"] * ("--system" in argv)
+
+
+def test_chat_with_a_message_that_fails_ends_with_2(
+    llm: EchoLLM, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", " "]) == 2
+    assert "The message is empty" in capsys.readouterr().err
+    assert llm.asked == []
+    llm.failure = ContextLengthError("too long")
+    assert main(["chat", "long words"]) == 2
+    assert "error: too long" in capsys.readouterr().err
+    llm.failure = KeyboardInterrupt()
+    assert main(["chat", "long words"]) == 130
+
+
 def conversation(llm: EchoLLM, **options: Any) -> tuple[chat.Conversation, io.StringIO]:
     return chat.Conversation(llm, SamplingParams(), **options), io.StringIO()  # type: ignore[arg-type]
 
