@@ -7,9 +7,8 @@ from typing import Any
 from lite.config import ModelConfig
 from lite.formats.checkpoint import read_json
 from lite.models import declare
-from lite.models.demo import demo_checkpoint
 from lite.models.generation import read_generation_config
-from lite.models.location import ModelLocation, locate_model, served_name
+from lite.models.location import ModelLocation, demo_directory, locate_model, served_name
 from lite.text.chat_template import ChatTemplate, load_chat_template
 from lite.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -63,6 +62,6 @@ def load_text_model(config: ModelConfig) -> TextModel:
 
 
 def _tokenizer_directory(config: ModelConfig, location: ModelLocation) -> Path:
-    # Random weights of a bare config.json still need some tokenizer: one token per byte.
+    # Random weights of a bare config.json still need some tokenizer.
     bare = config.load_format == "dummy" and not (location.directory / "tokenizer.json").is_file()
-    return demo_checkpoint() if bare else location.directory
+    return demo_directory() if bare else location.directory

@@ -8,6 +8,7 @@ from lite.errors import CheckpointError
 from lite.formats.checkpoint import find_config
 
 DEMO = "demo"
+_DEMO_DIRECTORY = Path(__file__).parents[1] / "assets" / DEMO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,24 +20,33 @@ class ModelLocation:
 
 
 def locate_model(model: str) -> ModelLocation:
-    """Find a checkpoint; the bundled one is made on first use.
+    """Find a checkpoint; `demo` is the bundled one wherever the program runs, `./demo` is not.
 
     Raises:
         CheckpointError: there is none; says what was looked for.
         UnsupportedModelError: it is a file in a format that is not read.
     """
-    path = Path(model).expanduser()
+    path = demo_directory() if model == DEMO else Path(model).expanduser()
     if not path.exists():
-        if model != DEMO:
-            raise CheckpointError(
-                f"model {model!r}: no such directory; give the path of a downloaded checkpoint "
-                f"(config.json, *.safetensors, tokenizer.json), or {DEMO!r} for the bundled one"
-            )
-        from lite.models.demo import demo_checkpoint
-
-        path = demo_checkpoint()
+        raise CheckpointError(
+            f"model {model!r}: no such directory; give the path of a downloaded checkpoint "
+            f"(config.json, *.safetensors, tokenizer.json), or {DEMO!r} for the bundled one"
+        )
     directory, config_file = find_config(path)
     return ModelLocation(directory=directory, config_file=config_file)
+
+
+def demo_directory() -> Path:
+    """Return the directory of the bundled checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not (_DEMO_DIRECTORY / "config.json").is_file():
+        from lite.models.demo import demo_checkpoint
+
+        return demo_checkpoint()
+    return _DEMO_DIRECTORY
 
 
 def served_name(config: ModelConfig) -> str:
@@ -44,6 +54,6 @@ def served_name(config: ModelConfig) -> str:
     if config.served_model_name:
         return config.served_model_name
     path = Path(config.model).expanduser()
-    if not path.exists():
+    if config.model == DEMO or not path.exists():
         return config.model
     return path.resolve().name if path.is_dir() else path.resolve().parent.name

@@ -18,14 +18,16 @@ def test_a_directory_or_a_file_in_it_names_the_checkpoint(tmp_path: Path) -> Non
         assert location.config_file == tmp_path / "config.json"
 
 
-def test_the_demo_is_made_unless_a_directory_has_its_name(
+def test_demo_is_the_bundled_checkpoint_in_every_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LITE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    assert locate_model("demo").directory.parent == tmp_path / "cache"
+    here = locate_model("demo").directory
+    assert here.is_absolute()
     (tmp_path / "demo").mkdir()
-    assert locate_model("demo").directory == Path("demo")
+    monkeypatch.chdir(tmp_path)
+    assert locate_model("demo").directory == here
+    assert served_name(ModelConfig(model="demo")) == "demo"
+    assert locate_model("./demo").directory == Path("demo")
 
 
 def test_a_name_that_is_no_path_is_refused_with_the_remedy() -> None:
