@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a real process, a real terminal, the demo model."""
+"""The command line as a user meets it: a real process, a real terminal."""
 
 import contextlib
 import os
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.checkpoints import make_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120.0  # the first use may compile kernels
@@ -98,7 +100,10 @@ runpy.run_module("lite", run_name="__main__", alter_sys=True)
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    argv = ["chat", "--ignore-eos", "--num-threads", "1", "--num-kv-blocks", "512"]
+    # Answers long enough to be stopped, which a model that ends its own would not give.
+    model = make_checkpoint(tmp_path / "tiny", gain=3.0, max_position_embeddings=8192)
+    argv = ["chat", "--model", str(model), "--ignore-eos", "--num-threads", "1"]
+    argv += ["--num-kv-blocks", "512"]
     terminal = Terminal(argv, environment(tmp_path), tmp_path)
     yield terminal
     terminal.close()
