@@ -3,7 +3,7 @@
 VENV ?= .venv
 PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,python3)
 
-.PHONY: setup build test test-debug test-slow lint types floors bench clean
+.PHONY: setup build test test-debug test-slow lint types floors bench demo-model clean
 
 setup:  ## a virtual environment with everything in it
 	python3 -m venv $(VENV)
@@ -39,6 +39,17 @@ bench:
 	$(PYTHON) -m benchmarks.attention
 	$(PYTHON) -m benchmarks.offline
 	$(PYTHON) -m benchmarks.cold_start
+
+DEMO := build/demo
+DEMO_PYTHON := $(DEMO)/venv/bin/python
+
+demo-model:  ## train the bundled model again, and evaluate it: over an hour; goes on where it stopped
+	test -x $(DEMO_PYTHON) || python3 -m venv $(DEMO)/venv
+	$(DEMO_PYTHON) -m pip install --quiet -e . -r tools/demo_model/requirements.txt
+	test -e $(DEMO)/data/summary.json || $(DEMO_PYTHON) -m tools.demo_model.data $(DEMO)/data
+	$(DEMO_PYTHON) -m tools.demo_model.train $(DEMO)/data $(DEMO)/run
+	$(DEMO_PYTHON) -m tools.demo_model.export $(DEMO)/data $(DEMO)/run lite/assets/demo
+	$(DEMO_PYTHON) -m tools.demo_model.card $(DEMO)/data $(DEMO)/run lite/assets/demo
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -138,11 +138,23 @@ class LLM:
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         use_tqdm: bool = True,
         *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """Answer one conversation, or each of a list of them, through the chat template."""
+        """Answer one conversation, or each of a list of them, through the chat template.
+
+        Args:
+            messages: of one conversation, or a list of conversations.
+            sampling_params: for all conversations, or one each; None for the model's defaults.
+            use_tqdm: show a progress bar.
+            tools: descriptions in OpenAI's shape, offered to every conversation; a call stands
+                in the answer's text as the model wrote it.
+            add_generation_prompt: open the assistant's turn.
+            continue_final_message: go on with the last message instead.
+            chat_template_kwargs: further variables of the template, such as ``enable_thinking``.
+        """
         conversations: list[Any] = list(messages)
         if conversations and isinstance(conversations[0], Mapping):
             conversations = [conversations]
@@ -151,6 +163,7 @@ class LLM:
                 None,
                 self._generator.chat_prompt(
                     conversation,
+                    tools=tools,
                     add_generation_prompt=add_generation_prompt,
                     continue_final_message=continue_final_message,
                     chat_template_kwargs=chat_template_kwargs,
