@@ -215,6 +215,14 @@ def not_told(rng: random.Random) -> Conversation:
     return Conversation(messages=messages)
 
 
+def both_names(rng: random.Random) -> Conversation:
+    """The user's name and the model's own, which are not the same."""
+    one = Fact(rng, NAME)
+    asked = [one.asked(rng), smalltalk.EXCHANGES[rng.choice(("name", "name", "who"))][1](rng)]
+    rng.shuffle(asked)
+    return Conversation(messages=[*one.told(rng), *between(rng), *asked[0], *asked[1]])
+
+
 def _follow(rng: random.Random, first: str, rest: list[str], answers: list[str]) -> list[Message]:
     asked = [casual(rng, first), *(typed(rng, text) for text in rest)]
     return [m for q, a in zip(asked, answers, strict=True) for m in (user(q), assistant(a))]
@@ -325,4 +333,5 @@ def _alone(
 CONVERSATIONS: dict[str, tuple[float, Callable[[random.Random], Conversation]]] = {
     **{topic: (weight, _alone(made)) for topic, (weight, made) in EXCHANGES.items()},
     "not told": (0.7, not_told),
+    "both names": (0.7, both_names),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.demo_model import remarks, smalltalk
-from tools.demo_model.context import ordinary
+from tools.demo_model.context import ordinary, remembered
 from tools.demo_model.conversation import Conversation, Message, assistant, system, user
 from tools.demo_model.phrasing import name
 from tools.demo_model.smalltalk import article, typed
@@ -211,6 +211,9 @@ def named(rng: random.Random) -> Conversation:
     for turn in range(turns):
         own = turn == told or rng.random() < 0.35
         messages += about(rng, who) if own else ordinary(rng)
+        # Whose name is asked for must be read closely.
+        if rng.random() < 0.08:
+            messages += remembered(rng)
     return Conversation(messages=messages)
 
 

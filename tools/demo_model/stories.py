@@ -240,13 +240,13 @@ def request(rng: random.Random, who: Cast) -> tuple[str, Cast]:
 
 def common(rng: random.Random, who: Cast, text: str) -> Cast:
     """Return the cast with nothing uncommon in it that the user did not ask for."""
-    kind = who.kind if re.search(rf"\b{who.kind}\b", text) or who.kind == "child" else kind_of(rng)
+    alone = who.name in text and who.kind == child(who.name)
+    asked = alone or re.search(rf"\b{who.kind}\b", text)
+    kind = who.kind if asked else kind_of(rng)
     if who.name not in text:
         word = kind.rsplit(" ")[-1]
         names = BOYS if word in MALE else GIRLS if word in FEMALE else NAMES
         who = replace(who, name=rng.choice(names))
-    elif kind != who.kind and kind in (*MALE, *FEMALE):
-        kind = child(who.name)
     thing = who.thing if re.search(rf"\b{who.thing}\b", text) else rng.choice(THINGS)
     friend = who.friend
     while not who.friend_name and friend == kind:
