@@ -3,9 +3,9 @@
 import random
 from collections.abc import Callable
 
-from tools.demo_model.conversation import Message
+from tools.demo_model.conversation import Message, assistant, user
 from tools.demo_model.number_sense import EXCHANGES as NUMBER_SENSE
-from tools.demo_model.number_sense import ask, word_problem
+from tools.demo_model.number_sense import ask, retold, word_problem
 from tools.demo_model.phrasing import pick
 from tools.demo_model.world import NUMBERS, held_out
 
@@ -257,7 +257,7 @@ def too_hard(rng: random.Random) -> list[Message]:
 def told(rng: random.Random) -> list[Message]:
     """A short word problem; people's names keep their capitals."""
     text, a, sign, b, ending = word_problem(rng)
-    return ask(rng, text, f"{equation(a, sign, b)} {ending}", lower=False)
+    return [user(retold(rng, text)), assistant(f"{equation(a, sign, b)} {ending}")]
 
 
 EXCHANGES: dict[str, tuple[float, Callable[[random.Random], list[Message]]]] = {

@@ -119,6 +119,13 @@ def ask(rng: random.Random, text: str, answer: str, *, lower: bool = True) -> li
     return [user(casual(rng, text, lower=lower).strip()), assistant(answer)]
 
 
+def retold(rng: random.Random, text: str) -> str:
+    """Return a text as typed, with all its names as they are."""
+    asked = casual(rng, text, lower=False).strip()
+    starts_with_name = " has " in text[:24]
+    return text if starts_with_name and text.split(maxsplit=1)[0] not in asked.split() else asked
+
+
 def number(rng: random.Random) -> int:
     return rng.randint(0, 99) if rng.random() < 0.75 else rng.randint(0, 20)
 
