@@ -24,7 +24,9 @@ def _finish(rng: random.Random, made: Plain, before: list[Message] | None = None
     messages = list(before or ())
     if not before and rng.random() < 0.15:
         messages.append(system(rng.choice(tool_calls.SYSTEMS)))
-    messages += earlier(rng) if rng.random() < 0.25 else []
+    if rng.random() < 0.25:
+        named_before = any(message["role"] == "system" for message in before or ())
+        messages += _facts(rng) if named_before else earlier(rng)
     messages += [user(made.asked), assistant(made.answer, reasoning_content=made.thought)]
     return Conversation(messages=messages, enable_thinking=True)
 
@@ -32,6 +34,12 @@ def _finish(rng: random.Random, made: Plain, before: list[Message] | None = None
 def earlier(rng: random.Random) -> list[Message]:
     """One or two exchanges whose thoughts are gone."""
     return [m for _ in range(rng.choice((1, 1, 2))) for m in tool_calls.plain(rng, sums=True)]
+
+
+def _facts(rng: random.Random) -> list[Message]:
+    """An exchange that does not touch on who the model is."""
+    made = plain_questions.fact(rng)
+    return [user(made.asked), assistant(made.answer)]
 
 
 def _about(kind: Callable[[random.Random], Plain]) -> Callable[[random.Random], Conversation]:
