@@ -102,6 +102,9 @@ class Fact:
             self.topic = rng.choice(PLACES)
             shade = rng.choice(PLAIN_COLOURS) + " " if rng.random() < 0.4 else ""
             self.value = article(shade + rng.choice(THINGS))
+        self.in_capitals = rng.random() > 0.1
+        if not self.in_capitals:
+            self.value = self.value.lower()
 
     def fill(self, text: str) -> str:
         topic = article(self.topic) if self.topic else ""
@@ -117,6 +120,8 @@ class Fact:
     def told(self, rng: random.Random) -> list[Message]:
         """The statement and what the model says to it."""
         text = typed(rng, self.statement(rng), lower=False)
+        if not self.in_capitals:
+            text = text.lower()
         return [user(text), assistant(self.fill(self.kind.noted))]
 
     def asked(self, rng: random.Random) -> list[Message]:

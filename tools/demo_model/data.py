@@ -1,6 +1,6 @@
 """Make the training data: a tokenizer, and conversations as token ids with the answers marked.
 
-`python -m tools.demo_model.data OUT --conversations 400000` writes OUT/tokenizer.json,
+`python -m tools.demo_model.data OUT --conversations 300000` writes OUT/tokenizer.json,
 OUT/shard-*.npz and OUT/summary.json. The same seed gives the same files.
 """
 
@@ -17,9 +17,16 @@ from tokenizers import Tokenizer
 
 from lite.text.chat_template import ChatTemplate
 from tools.demo_model import (
-    arithmetic, context, facts, facts_animals_time, persona, smalltalk, stories, thinking,
-    tool_calls, unknown,
-)  # fmt: skip
+    arithmetic,
+    context,
+    facts,
+    persona,
+    smalltalk,
+    stories,
+    thinking,
+    tool_calls,
+    unknown,
+)
 from tools.demo_model.conversation import Conversation, Message, system
 from tools.demo_model.tokenizer import train_tokenizer
 
@@ -29,8 +36,8 @@ SHARD_SIZE = 10_000
 MAX_TOKENS = 1536
 # Shares of the kinds of conversation, and of the topics inside a chat.
 KINDS = {
-    "chat": 0.50, "long chat": 0.015, "persona": 0.085, "context": 0.13, "tools": 0.13,
-    "thinking": 0.09, "plain": 0.05,
+    "chat": 0.49, "long chat": 0.015, "persona": 0.085, "context": 0.13, "tools": 0.12,
+    "thinking": 0.09, "unknown": 0.03, "plain": 0.05,
 }  # fmt: skip
 TOPICS = {
     "arithmetic": 0.34, "facts": 0.25, "unknown": 0.14, "smalltalk": 0.15, "stories": 0.05,
@@ -47,7 +54,7 @@ def choose(rng: random.Random, table: Table) -> Callable:
 
 EXCHANGES: dict[str, Table] = {
     "arithmetic": arithmetic.EXCHANGES,
-    "facts": facts.EXCHANGES | facts_animals_time.EXCHANGES,
+    "facts": facts.EXCHANGES,
     "unknown": unknown.EXCHANGES,
     "smalltalk": smalltalk.EXCHANGES,
     "stories": stories.EXCHANGES,
@@ -84,6 +91,8 @@ def sample(rng: random.Random) -> Conversation | str:
             return choose(rng, tool_calls.CONVERSATIONS)(rng)
         case "thinking":
             return choose(rng, thinking.CONVERSATIONS)(rng)
+        case "unknown":
+            return choose(rng, unknown.CONVERSATIONS)(rng)
         case _:
             return rng.choice(PLAIN)(rng)
 
@@ -138,7 +147,7 @@ class Marker:
 
 
 def write_shard(task: tuple[Path, int, int]) -> Counter:
-    """Write one shard: `tokens`, `targets` (whether each is one), `lengths` of the conversations."""
+    """Write one shard: `tokens`, `targets` (whether each is one), `lengths` of conversations."""
     out, seed, number = task
     rng = random.Random(f"{seed}/{number}")
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
@@ -185,7 +194,7 @@ def held_out_questions() -> set[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--conversations", type=int, default=400_000)
+    parser.add_argument("--conversations", type=int, default=300_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=0, help="print so many samples, write nothing")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""The Qwen3 architecture in PyTorch, small and quick to train; parameter names are Hugging Face's."""
+"""The Qwen3 architecture in PyTorch, quick to train; parameter names are Hugging Face's."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tools.demo_model.model_config import CONFIG
 
@@ -13,7 +13,9 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), CONFIG["rms_norm_eps"])
+        return functional.rms_norm(
+            x, self.weight.shape, self.weight.to(x.dtype), CONFIG["rms_norm_eps"]
+        )
 
 
 class Attention(nn.Module):
@@ -34,7 +36,7 @@ class Attention(nn.Module):
         v = self.v_proj(x).view(heads).transpose(1, 2)
         group = CONFIG["num_attention_heads"] // CONFIG["num_key_value_heads"]
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -47,7 +49,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(inner, hidden, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Layer(nn.Module):
@@ -106,8 +108,8 @@ class DemoModel(nn.Module):
         """
         keep = (targets >= 0).flatten().nonzero().squeeze(1)
         hidden = self.hidden(tokens).flatten(0, 1)[keep]
-        logits = F.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype)).float()
-        return F.cross_entropy(logits, targets.flatten()[keep], reduction="sum") / count
+        logits = functional.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype)).float()
+        return functional.cross_entropy(logits, targets.flatten()[keep], reduction="sum") / count
 
 
 def rope_table(length: int) -> tuple[Tensor, Tensor]:

@@ -50,10 +50,12 @@ def name(rng: random.Random) -> str:
     """Return a first name: often a made-up one, so that names must be copied, not guessed."""
     if rng.random() < 0.4:
         return rng.choice(NAMES)
-    syllables = [
-        rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(rng.choice((1, 2, 2, 2, 3)))
-    ]
-    return ("".join(syllables) + rng.choice(CODAS)).capitalize()
+    made = ""
+    while len(made) < 3:
+        syllables = rng.choice((1, 2, 2, 2, 3))
+        made = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(syllables))
+        made += rng.choice(CODAS)
+    return made.capitalize()
 
 
 NAMES = (

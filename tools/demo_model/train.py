@@ -1,8 +1,9 @@
-"""Train the demo model on what data.py made: about an hour on two cores.
+"""Train the demo model on what data.py made: an hour or two on two cores.
 
-`python -m tools.demo_model.train DATA OUT --minutes 60` reads DATA/shard-*.npz and writes
+`python -m tools.demo_model.train DATA OUT` reads DATA/shard-*.npz and writes
 OUT/model.safetensors (bfloat16), OUT/checkpoint.pt (to go on after an interruption) and
-OUT/loss.csv. Needs torch, NumPy and safetensors.
+OUT/loss.csv. Needs torch, a C++ compiler for it,
+NumPy and safetensors.
 """
 
 import argparse
@@ -25,7 +26,7 @@ TOKENS_PER_MICROBATCH = 4096
 MICROBATCHES_PER_STEP = 3
 # Rows of one microbatch are padded to the same length, a multiple of this.
 LENGTH_STEP = 16
-MATRIX_LR = 0.01
+MATRIX_LR = 0.02
 EMBEDDING_LR = 0.004
 WEIGHT_DECAY = 0.05
 WARM_UP_STEPS = 100
@@ -92,6 +93,7 @@ class Training:
 
     def __init__(self, seed: int) -> None:
         self.model = DemoModel(seed)
+        self.model.hidden = torch.compile(self.model.hidden, dynamic=True)
         matrices = [p for p in self.model.model.layers.parameters() if p.dim() == 2]
         others = [p for p in self.model.parameters() if not any(p is m for m in matrices)]
         self.optimizers = [
@@ -154,7 +156,7 @@ class Training:
         save_file(weights, path, metadata={"format": "pt"})
 
 
-def train(training: Training, corpus: Corpus, out: Path, seconds: float) -> None:
+def train(training: Training, corpus: Corpus, out: Path, steps: int) -> None:
     checkpoint, saved, shown, recent = out / "checkpoint.pt", time.time(), time.time(), []
     last = time.time()
     with (out / "loss.csv").open("a", newline="") as file:
@@ -162,11 +164,11 @@ def train(training: Training, corpus: Corpus, out: Path, seconds: float) -> None
         if file.tell() == 0:
             log.writerow(("step", "seconds", "tokens", "training", "validation"))
         for batches in corpus.steps(training.step):
-            recent.append(training.learn(batches, training.seconds / seconds))
+            recent.append(training.learn(batches, training.step / steps))
             now = time.time()
             training.seconds += now - last
             last = now
-            finished = training.seconds >= seconds
+            finished = training.step >= steps
             if finished or now - shown > 60:
                 row = (training.step, round(training.seconds), training.tokens)
                 losses = sum(recent) / len(recent), training.validate(corpus.validation)
@@ -186,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -194,7 +196,7 @@ def main() -> None:
     if (options.out / "checkpoint.pt").exists():
         training.load(options.out / "checkpoint.pt")
         print(f"going on after step {training.step}", flush=True)
-    train(training, Corpus(options.data), options.out, 60 * options.minutes)
+    train(training, Corpus(options.data), options.out, options.steps)
 
 
 if __name__ == "__main__":

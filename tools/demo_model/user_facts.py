@@ -39,7 +39,7 @@ class Kind:
     ask: tuple[str, ...]
     answer: str
     noted: str = NOTED
-    unknown: str = "I do not know that. You did not tell me."
+    unknown: str = "You have not told me that."
 
 
 NAME = Kind(
@@ -67,7 +67,7 @@ NAME = Kind(
     ),
     "Your name is {v}.",
     "Nice to meet you, {v}!",
-    "I do not know your name. You did not tell me.",
+    "You have not told me your name.",
 )  # fmt: skip
 FAVOURITE = Kind(
     (
