@@ -15,6 +15,7 @@ from lite.models.weights import check_tensors
 from lite.settings import load_config
 from lite.text_model import TextModel, load_text_model
 from tests.checkpoints import make_config
+from tools.demo_model.export import export
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +35,14 @@ def test_its_weights_are_those_that_its_configuration_declares() -> None:
         decoder = declare(checkpoint.config)
         check_tensors(decoder, checkpoint)
         assert checkpoint.config["dtype"] == "bfloat16"
+
+
+def test_its_small_files_are_those_that_the_export_writes(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).touch()
+    export(tmp_path, tmp_path, tmp_path / "demo")
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        assert (tmp_path / "demo" / name).read_bytes() == (demo_directory() / name).read_bytes()
 
 
 def test_its_tokenizer_has_every_text_and_fits_the_embedding(text_model: TextModel) -> None:
