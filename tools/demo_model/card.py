@@ -54,7 +54,7 @@ class Evaluation:
         pairs = [(a, b) for a in numbers for b in numbers if held_out(a, b)]
         asked = {
             "sums of two-digit numbers, held out": [(a, "+", b, a + b) for a, b in pairs],
-            "differences, held out": [(a, "-", b, a - b) for a, b in pairs if a >= b],
+            "their differences, none below zero": [(a, "-", b, a - b) for a, b in pairs if a >= b],
         }
         scores: Scores = {}
         for name, questions in asked.items():
