@@ -21,6 +21,7 @@ from lite_kernels.cpu.isa.memory import (
     cpu_pause,
     empty_aligned,
     load,
+    monotonic_ns,
     mutex_init,
     mutex_lock,
     mutex_unlock,
@@ -29,6 +30,7 @@ from lite_kernels.cpu.isa.memory import (
 )
 from lite_kernels.cpu.kernel import jit, kernel
 from lite_kernels.cpu.program import Program
+from lite_kernels.interface import RunObserver
 
 # Byte offsets in the team's state, each hot word on a cache line of its own.
 _ARRIVED = 0
@@ -37,6 +39,7 @@ _RUN = 128
 _STOPPED = 136
 _ENTRIES = 144
 _NUM_ENTRIES = 152
+_TIMES = 160
 _MUTEX = 192
 _CONDITION = 320
 _STATE_BYTES = 448
@@ -73,6 +76,34 @@ def _execute(tid, num_threads, state):
             _wait_for_all(state, num_threads)
 
 
+@jit
+def _execute_timed(num_threads, state):
+    """As `_execute` for thread 0; the time after each entry's barrier goes to the state's times.
+
+    The other threads execute as always, so a timed run differs by a clock read an entry.
+    """
+    entries = load(state + _ENTRIES, np.int64)
+    end = entries + 16 * load(state + _NUM_ENTRIES, np.int64)
+    times = load(state + _TIMES, np.int64)
+    while entries < end:
+        function = load(entries, np.int64)
+        call_kernel(function, 0, num_threads, load(entries + 8, np.int64))
+        entries += 16
+        if num_threads > 1:
+            _wait_for_all(state, num_threads)
+        store(times, monotonic_ns(), np.int64)
+        times += 8
+
+
+@jit
+def _wake(state):
+    """Let the workers begin the program in `state`."""
+    mutex_lock(state + _MUTEX)
+    store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
+    condition_broadcast(state + _CONDITION)
+    mutex_unlock(state + _MUTEX)
+
+
 @kernel()
 def _initialise(tid, num_threads, state):
     mutex_init(state + _MUTEX, 0)
@@ -83,11 +114,20 @@ def _initialise(tid, num_threads, state):
 def _lead(tid, num_threads, state):
     """Wake the workers and execute the program in `state` as thread 0."""
     if num_threads > 1:
-        mutex_lock(state + _MUTEX)
-        store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
-        condition_broadcast(state + _CONDITION)
-        mutex_unlock(state + _MUTEX)
+        _wake(state)
     _execute(tid, num_threads, state)
+
+
+@kernel()
+def _lead_timed(tid, num_threads, state):
+    """As `_lead`; the times of the beginning and of the wake-up's end come before the entries'."""
+    times = load(state + _TIMES, np.int64)
+    store(times, monotonic_ns(), np.int64)
+    if num_threads > 1:
+        _wake(state)
+    store(times + 8, monotonic_ns(), np.int64)
+    store(state + _TIMES, times + 16, np.int64)
+    _execute_timed(num_threads, state)
 
 
 @kernel()
@@ -139,6 +179,7 @@ class Team:
         self._state[:] = 0
         self._address = self._state.ctypes.data
         self._lead = _lead.ctypes
+        self._observer: RunObserver | None = None
         _initialise.ctypes(0, 1, self._address)
         threads = [
             threading.Thread(
@@ -165,7 +206,21 @@ class Team:
         with self._lock:
             self._state[_ENTRIES // 8] = program.address
             self._state[_NUM_ENTRIES // 8] = program.num_entries
-            self._lead(0, self.num_threads, self._address)
+            observer = self._observer
+            if observer is None:
+                self._lead(0, self.num_threads, self._address)
+                return
+            clock_ns = np.zeros(program.num_entries + 2, np.int64)
+            self._state[_TIMES // 8] = clock_ns.ctypes.data
+            _lead_timed.ctypes(0, self.num_threads, self._address)
+        observer(program, clock_ns)
+
+    def observe_runs(self, observer: RunObserver | None) -> None:
+        """Call `observer` after each run, see `ObservableKernels`; None: no longer."""
+        if observer is not None:
+            _ = _lead_timed.address  # compiled here rather than in the first run
+        with self._lock:
+            self._observer = observer
 
     def close(self) -> None:
         """Stop and join the threads; idempotent."""
