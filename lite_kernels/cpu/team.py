@@ -48,10 +48,15 @@ _SPINS = 200
 
 
 @jit
-def _wait_for_all(state, num_threads):
-    """Barrier: spin a little, then give the core away between looks."""
+def _wait_for_all(state, num_threads, time):
+    """Barrier: spin a little, then give the core away between looks.
+
+    The last thread to arrive stores the time at the address `time`, unless that is 0.
+    """
     generation = atomic_load(state + _GENERATION)
     if atomic_add(state + _ARRIVED, 1) == num_threads - 1:
+        if time != 0:
+            store(time, monotonic_ns(), np.int64)
         atomic_store(state + _ARRIVED, 0)
         atomic_store(state + _GENERATION, generation + 1)
         return
@@ -68,40 +73,30 @@ def _wait_for_all(state, num_threads):
 def _execute(tid, num_threads, state):
     entries = load(state + _ENTRIES, np.int64)
     end = entries + 16 * load(state + _NUM_ENTRIES, np.int64)
+    times = load(state + _TIMES, np.int64)
+    if times != 0:
+        _execute_timed(tid, num_threads, state, entries, end, times)
+        return
     while entries < end:
         function = load(entries, np.int64)
         call_kernel(function, tid, num_threads, load(entries + 8, np.int64))
         entries += 16
         if num_threads > 1:
-            _wait_for_all(state, num_threads)
+            _wait_for_all(state, num_threads, 0)
 
 
 @jit
-def _execute_timed(num_threads, state):
-    """As `_execute` for thread 0; the time after each entry's barrier goes to the state's times.
-
-    The other threads execute as always, so a timed run differs by a clock read an entry.
-    """
-    entries = load(state + _ENTRIES, np.int64)
-    end = entries + 16 * load(state + _NUM_ENTRIES, np.int64)
-    times = load(state + _TIMES, np.int64)
+def _execute_timed(tid, num_threads, state, entries, end, times):
+    """As `_execute`, noting when the threads were awake and when each entry had ended."""
+    if tid == 0:
+        store(times + 8, monotonic_ns(), np.int64)
+    times += 16
     while entries < end:
         function = load(entries, np.int64)
-        call_kernel(function, 0, num_threads, load(entries + 8, np.int64))
+        call_kernel(function, tid, num_threads, load(entries + 8, np.int64))
         entries += 16
-        if num_threads > 1:
-            _wait_for_all(state, num_threads)
-        store(times, monotonic_ns(), np.int64)
+        _wait_for_all(state, num_threads, times)
         times += 8
-
-
-@jit
-def _wake(state):
-    """Let the workers begin the program in `state`."""
-    mutex_lock(state + _MUTEX)
-    store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
-    condition_broadcast(state + _CONDITION)
-    mutex_unlock(state + _MUTEX)
 
 
 @kernel()
@@ -113,21 +108,15 @@ def _initialise(tid, num_threads, state):
 @kernel()
 def _lead(tid, num_threads, state):
     """Wake the workers and execute the program in `state` as thread 0."""
-    if num_threads > 1:
-        _wake(state)
-    _execute(tid, num_threads, state)
-
-
-@kernel()
-def _lead_timed(tid, num_threads, state):
-    """As `_lead`; the times of the beginning and of the wake-up's end come before the entries'."""
     times = load(state + _TIMES, np.int64)
-    store(times, monotonic_ns(), np.int64)
+    if times != 0:
+        store(times, monotonic_ns(), np.int64)
     if num_threads > 1:
-        _wake(state)
-    store(times + 8, monotonic_ns(), np.int64)
-    store(state + _TIMES, times + 16, np.int64)
-    _execute_timed(num_threads, state)
+        mutex_lock(state + _MUTEX)
+        store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
+        condition_broadcast(state + _CONDITION)
+        mutex_unlock(state + _MUTEX)
+    _execute(tid, num_threads, state)
 
 
 @kernel()
@@ -212,13 +201,12 @@ class Team:
                 return
             clock_ns = np.zeros(program.num_entries + 2, np.int64)
             self._state[_TIMES // 8] = clock_ns.ctypes.data
-            _lead_timed.ctypes(0, self.num_threads, self._address)
+            self._lead(0, self.num_threads, self._address)
+            self._state[_TIMES // 8] = 0
         observer(program, clock_ns)
 
     def observe_runs(self, observer: RunObserver | None) -> None:
         """Call `observer` after each run, see `ObservableKernels`; None: no longer."""
-        if observer is not None:
-            _ = _lead_timed.address  # compiled here rather than in the first run
         with self._lock:
             self._observer = observer
 

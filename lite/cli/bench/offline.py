@@ -137,6 +137,8 @@ def _record(
     from lite.bench.record import make_record
     from lite.bench.step_report import profile_figures
 
+    # First, since the probe's work would count as that of other threads.
+    steps = one.engine.take_profile() if arguments.profile else None
     one.probe.take(multiply=arguments.profile)
     settings = {
         "workload": one.workload.name,
@@ -148,8 +150,7 @@ def _record(
         "engine": msgspec.to_builtins(one.config.engine),
     }
     written = make_record(benchmark, settings, results, one.probe)
-    if arguments.profile:
-        steps = one.engine.take_profile()
+    if steps is not None:
         written["profile"] = profile_figures(steps, one.probe.ceilings())
     return written
 
