@@ -168,8 +168,8 @@ def _read_sharegpt(options: WorkloadOptions, tokenizer: Tokenizer, *, as_text: b
             return Workload(f"sharegpt {path.name}", chosen)
     raise ConfigError(
         f"{path}: {len(chosen)} of {len(conversations)} conversations are usable (questions of "
-        f"{SHAREGPT_MIN} to {SHAREGPT_MAX_INPUT} tokens, {SHAREGPT_MAX_TOTAL} with the answer), "
-        f"fewer than --num-prompts {options.num_prompts}; lower it."
+        f"{SHAREGPT_MIN} to {SHAREGPT_MAX_INPUT} tokens, answers of {SHAREGPT_MIN} or more, "
+        f"{SHAREGPT_MAX_TOTAL} together), fewer than --num-prompts {options.num_prompts}; lower it."
     )
 
 
