@@ -13,7 +13,7 @@ from lite.bench.step_report import Ceilings, profile_figures
 from lite.cli import main
 from lite.config import Config, EngineConfig, ModelConfig
 from tests.checkpoints import make_checkpoint
-from tests.e2e.gunicorn_server import serve
+from tests.e2e.gunicorn_server import ROOT, serve
 from tests.engines import request
 
 OPERATIONS = ["embed", "rope_rows", "norm", "qkv", "rope+store", "attention", "output", "gate_up",
@@ -27,11 +27,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(path, gain=3.0, num_hidden_layers=NUM_LAYERS)
 
 
-@pytest.fixture
-def bench(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run `lite bench` on the tiny model and return what it wrote."""
+@pytest.fixture(autouse=True)
+def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in an empty directory, from which engine processes find the checkout all the same."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr("lite_kernels.cpu.probe.read_bandwidth", lambda _num_threads: 40e9)
+
+
+@pytest.fixture
+def bench(checkpoint: Path) -> Any:
+    """Run `lite bench` on the tiny model and return what it wrote."""
 
     def run(*argv: str) -> dict[str, Any]:
         engine = ("--model", str(checkpoint), "--num-kv-blocks", "256", "--num-threads", "2")
@@ -194,17 +200,14 @@ def test_charts_without_a_profile(bench: Any) -> None:
     assert min(Path(name).stat().st_size for name in ("a.svg", "b.svg")) > 5000
 
 
-def test_an_engine_process_that_cannot_start_says_why(
-    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_engine_process_that_cannot_start_says_why(checkpoint: Path, capsys: Any) -> None:
     argv = ["bench", "latency", "--engine-process", "--model", str(checkpoint)]
     assert main([*argv, "--max-model-len", "100000"]) == 2
     err = capsys.readouterr().err
     assert "max_model_len is 100000" in err.splitlines()[-1]
 
 
-def test_serve_against_the_real_server(checkpoint: Path, tmp_path: Path, bench: Any) -> None:
+def test_serve_against_the_real_server(checkpoint: Path, tmp_path: Path) -> None:
     settings = {
         "model": {"model": str(checkpoint)},
         "engine": {"num_kv_blocks": 256, "num_threads": 2},
