@@ -29,6 +29,8 @@ class FakeServer:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    end_s: float = 0.0  # before each of the stream's last two writes
+    num_left: int = 0  # clients that closed before the end
     num_open: int = 0
     most_open: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,7 +61,8 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             try:
                 self._answer(body, fake.trouble if in_trouble else None)
             except OSError:
-                pass  # the client left
+                with fake.lock:
+                    fake.num_left += 1
             finally:
                 with fake.lock:
                     fake.num_open -= 1
@@ -86,7 +89,11 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             for line in self._lines(body, trouble):
                 data = f"{line}{fake.line_end}{fake.line_end}".encode()
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-            self.wfile.write(b"0\r\n\r\n")
+            # A client that left does not see the end.
+            time.sleep(fake.end_s)
+            self.wfile.write(b"0\r\n")
+            time.sleep(fake.end_s)
+            self.wfile.write(b"\r\n")
 
         def _lines(self, body: dict[str, Any], trouble: str | None) -> Iterator[str]:
             is_chat = "messages" in body

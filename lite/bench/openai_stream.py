@@ -177,10 +177,11 @@ class OpenAIServer:
         texts: list[str] = []
         last_s = 0.0  # when the last token came
         done = False
+        # To the very end: a server takes a connection that closes before for a client that left.
         for now_s, data in self._events(response, outcome.start_s):
             if data == b"[DONE]":
                 done = True
-                break
+                continue
             event = _DECODER.decode(data)
             if bytes(event.error) != b"null":
                 raise _StreamError(f"in the stream: {bytes(event.error).decode()}")

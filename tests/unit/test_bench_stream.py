@@ -1,5 +1,7 @@
 """One streamed request: what is timed, what counts as a token, and every way to fail."""
 
+import time
+
 import pytest
 
 from lite.bench.openai_stream import OpenAIServer, Outcome
@@ -56,6 +58,15 @@ def test_lines_may_end_with_carriage_returns() -> None:
     with fake_server(line_end="\r\n") as fake:
         outcome = send(fake)
     assert (outcome.text, outcome.error) == ("xxxxx", "")
+
+
+def test_a_stream_is_read_to_its_end() -> None:
+    with fake_server(end_s=0.05) as fake:
+        assert send(fake).error == ""
+        deadline_s = time.monotonic() + 5.0
+        while fake.num_open and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+    assert (fake.num_open, fake.num_left) == (0, 0)
 
 
 def test_without_usage_nothing_is_counted() -> None:
