@@ -17,9 +17,9 @@ appended to `program`, which `kernels.run(program)` executes any number of times
 arrays (a CUDA graph, or its equivalent on a CPU); outside they execute before they return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Array = Any  # numpy.ndarray on the CPU, cupy.ndarray on a GPU
 
@@ -40,6 +40,17 @@ class KVLayer(Protocol):
 
 class Program(Protocol):
     """A recorded sequence of operations."""
+
+
+class ObservedProgram(Protocol):
+    """A program, or what runs one operation at once, as a `RunObserver` sees it."""
+
+    kernel_names: list[str]  # of each entry; grows while the program is recorded
+
+
+# Receives what ran, and int64 [2 + entries] nanoseconds of CLOCK_MONOTONIC: when the run began,
+# when the threads were awake, and when each entry had ended on all of them.
+RunObserver = Callable[[ObservedProgram, Array], None]
 
 
 class Kernels(Protocol):
@@ -242,4 +253,16 @@ class Kernels(Protocol):
 
     def close(self) -> None:
         """Release threads and device memory; idempotent."""
+        ...
+
+
+@runtime_checkable
+class ObservableKernels(Protocol):
+    """A backend that can time its entries one by one, for profiles."""
+
+    def observe_runs(self, observer: RunObserver | None) -> None:
+        """Time every entry from now on and call `observer` after each run; None: no longer.
+
+        `observer` runs on the thread that ran the program. Unobserved runs read no clock.
+        """
         ...

@@ -12,6 +12,7 @@ from pathlib import Path
 from lite.cli import flags
 from lite.config import ModelConfig
 from lite.errors import LiteError
+from lite.machine import cpu_name
 from lite.settings import check_public_bind
 from lite.version import __version__
 
@@ -78,20 +79,11 @@ def _cpu() -> Iterator[Finding]:
     from lite_kernels.cpu.isa import ISAS, host_isa, supported
     from lite_kernels.cpu.topology import available_cores
 
-    yield Finding("cpu", f"{_cpu_name()} ({platform.machine()})")
+    yield Finding("cpu", f"{cpu_name()} ({platform.machine()})")
     others = ", ".join(isa.name for isa in ISAS if supported(isa))
     yield Finding("isa", f"{host_isa().name} (this CPU has: {others})")
     threads = os.cpu_count() or 1
     yield Finding("cores", f"{available_cores()} usable, {threads} hardware threads")
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "unknown")
 
 
 def _memory() -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from lite_kernels.cpu.sampling import (
 )
 from lite_kernels.cpu.team import Team
 from lite_kernels.cpu.topology import available_cores
-from lite_kernels.interface import Array
+from lite_kernels.interface import Array, RunObserver
 
 _DTYPES = {
     "float32": np.float32,
@@ -246,6 +246,9 @@ class CpuKernels:
 
     def run(self, program: Program) -> None:
         self._team.run(program)
+
+    def observe_runs(self, observer: RunObserver | None) -> None:
+        self._team.observe_runs(observer)
 
     def close(self) -> None:
         self._team.close()
