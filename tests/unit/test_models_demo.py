@@ -7,7 +7,7 @@ import pytest
 from setuptools import Distribution
 
 from lite.config import Config, ModelConfig
-from lite.errors import CheckpointError, ModelError
+from lite.errors import CheckpointError, InvalidRequestError, ModelError
 from lite.formats.checkpoint import open_checkpoint
 from lite.models import declare, location
 from lite.models.location import demo_directory
@@ -68,6 +68,27 @@ def test_its_template_opens_the_assistants_turn(text_model: TextModel) -> None:
     system, question = prompt.index("Be brief."), prompt.index("Hello!")
     assert system < question < prompt.index("<|im_start|>assistant")
     assert prompt.endswith("assistant\n")
+
+
+def test_its_template_writes_tools_calls_results_and_thoughts(text_model: TextModel) -> None:
+    tool = {"type": "function", "function": {"name": "get_time", "parameters": {}}}
+    call = {"function": {"name": "get_time", "arguments": '{"city": "Oslo"}'}}
+    messages = [
+        {"role": "user", "content": "What time is it in Oslo?"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "reasoning": "I ask."},
+        {"role": "tool", "content": "14:05"},
+    ]
+    prompt = text_model.chat_template.render(
+        messages, tools=[tool], chat_template_kwargs={"enable_thinking": True}
+    )
+    assert json.dumps(tool) in prompt
+    assert (
+        "<|im_start|>assistant\n<think>\nI ask.\n</think>\n\n<tool_call>\n"
+        '{"name": "get_time", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>'
+    ) in prompt
+    assert "<tool_response>\n14:05\n</tool_response>" in prompt
+    with pytest.raises(InvalidRequestError, match="the role robot is not known"):
+        text_model.chat_template.render([{"role": "robot", "content": "Hello!"}])
 
 
 def test_all_of_it_is_in_the_distribution_and_under_12_megabytes(
