@@ -1,15 +1,15 @@
-"""The `lite` command: serve, chat, complete, config, doctor."""
+"""The `lite` command: serve, chat, complete, quantize, config, doctor."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from lite.cli import chat, complete, config, doctor, flags, serve
+from lite.cli import chat, complete, config, doctor, flags, quantize, serve
 from lite.errors import LiteError
 from lite.version import __version__
 
-_COMMANDS = (serve, chat, complete, config, doctor)
+_COMMANDS = (serve, chat, complete, quantize, config, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """Safetensors files written tensor by tensor, and pages given back while reading."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,10 @@ def test_large_tensors_are_aligned_whatever_comes_between(tmp_path: Path) -> Non
 
 def test_a_file_whose_writing_failed_is_not_valid(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    with pytest.raises(KeyError), SafetensorsWriter(path, ["a"]) as writer:
+    with contextlib.suppress(KeyError), SafetensorsWriter(path, ["a"]) as writer:
         writer.add("a", np.zeros(64, np.uint8))
         raise KeyError
+    assert path.stat().st_size > 64
     with pytest.raises(CheckpointError, match="header is not valid JSON"):
         SafetensorsFile(path)
 
