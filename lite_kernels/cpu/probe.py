@@ -8,8 +8,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.isa.emitter import Emitter
 from lite_kernels.cpu.isa.memory import array_at, empty_aligned, store
-from lite_kernels.cpu.isa.tile import Emitter
 from lite_kernels.cpu.kernel import kernel
 from lite_kernels.cpu.program import Program, argument, share
 from lite_kernels.cpu.team import Team
