@@ -5,7 +5,6 @@ A linear is `NAME.panels` (bytes, in the layout of the kernels) and, where it ha
 same for every instruction set, so a file may move to another machine.
 """
 
-import dataclasses
 from collections.abc import Container, Iterable
 from itertools import chain
 from pathlib import Path
@@ -76,7 +75,6 @@ class _Reader:
     def __init__(self, file: SafetensorsFile, kernels: Kernels) -> None:
         self.file = file
         self._kernels = kernels
-        self._templates: dict[tuple[object, ...], Any] = {}
 
     def part(self, part: Part) -> Any:
         if isinstance(part, LinearPart):
@@ -87,34 +85,20 @@ class _Reader:
         return upload(self._array(part.name, (part.size,), "float32"), self._kernels)
 
     def _linear(self, part: LinearPart) -> Any:
-        nbytes = self._kernels.linear_nbytes(
-            part.out_features, part.in_features, part.quantization, part.is_gated
-        )
-        panel = self._one_panel(part)
-        num_panels = nbytes // panel.weights.nbytes
-        panels, *bias = _names(part)
-        return dataclasses.replace(
-            panel,
-            weights=self._array(panels, (nbytes,), "uint8"),
-            bias=self._array(bias[0], (num_panels * panel.bias.size,), "float32") if bias else None,
-            out_features=part.out_features,
-            num_panels=num_panels,
-        )
+        from lite_kernels.cpu.isa.panel import PANEL
+        from lite_kernels.cpu.pack import PackedLinear, panel_format
 
-    def _one_panel(self, part: LinearPart) -> Any:
-        """Return a packed linear of one output: all that it shares with `part` is its fields."""
-        key = (part.in_features, part.quantization, part.is_gated, part.num_biases > 0)
-        if key not in self._templates:
-            row = np.zeros((1, part.in_features), np.float32)
-            bias = np.zeros(1, np.float32) if part.num_biases else None
-            self._templates[key] = (
-                self._kernels.pack_gated_linear(
-                    row, row, (bias, bias), quantization=part.quantization
-                )
-                if part.is_gated
-                else self._kernels.pack_linear([row], [bias], quantization=part.quantization)
-            )
-        return self._templates[key]
+        panel = panel_format(self._kernels.dtype, part.quantization)
+        num_panels = panel.num_panels(part.out_features, gated=part.is_gated)
+        panels, *bias = _names(part)
+        return PackedLinear(
+            panel=panel,
+            weights=self._array(panels, (part.nbytes(self._kernels),), "uint8"),
+            bias=self._array(bias[0], (num_panels * PANEL,), "float32") if bias else None,
+            in_features=part.in_features,
+            out_features=part.out_features,
+            is_gated=part.is_gated,
+        )
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str) -> Array:
         """Return a mapped tensor after checking its type and shape."""

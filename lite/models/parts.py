@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from lite.models.spec import Decoder
+from lite_kernels.interface import Kernels
 
 Quantization: TypeAlias = Literal["int8", "int4"]
 
@@ -30,6 +31,12 @@ class LinearPart:
     @property
     def num_weights(self) -> int:
         return self.out_features * self.in_features * (2 if self.is_gated else 1)
+
+    def nbytes(self, kernels: Kernels) -> int:
+        """Return what the packed weights take, biases aside."""
+        return kernels.linear_nbytes(
+            self.out_features, self.in_features, self.quantization, gated=self.is_gated
+        )
 
     @property
     def num_biases(self) -> int:

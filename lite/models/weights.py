@@ -187,10 +187,7 @@ def part_nbytes(part: Part, kernels: Kernels) -> int:
         return part.num_weights * (2 if kernels.dtype == "bfloat16" else 4)
     if not isinstance(part, LinearPart):
         return part.num_weights * 4
-    nbytes = kernels.linear_nbytes(
-        part.out_features, part.in_features, part.quantization, part.is_gated
-    )
-    return nbytes + part.num_biases * 4
+    return part.nbytes(kernels) + 4 * part.num_biases
 
 
 def check_tensors(decoder: Decoder, checkpoint: Checkpoint) -> None:
