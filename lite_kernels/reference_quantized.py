@@ -147,7 +147,8 @@ def _int4_scales(blocks: Float32Array) -> Float32Array:
     for k in range(QUANTIZED_BLOCK):
         products = products + blocks[..., k] * values[..., k]
         squares = squares + values[..., k] * values[..., k]
-    return _better(blocks, _to_float16(products / squares), best, least)[0]
+    best = _better(blocks, _to_float16(products / squares), best, least)[0]
+    return best + np.float32(0)  # -0 becomes 0
 
 
 def _better(
