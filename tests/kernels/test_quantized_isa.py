@@ -22,7 +22,7 @@ CPU_NAMES = {
     "generic_fma": "x86-64+fma",
     "generic": "x86-64",
 }
-# Triple, CPU, the instruction that carries the products, and one that must not appear.
+# Triple, CPU, and the instruction that carries the products.
 TARGETS = {
     "avx512_bf16": ("x86_64-unknown-linux-gnu", "sapphirerapids", "vpdpbusd"),
     "avx512_vnni": ("x86_64-unknown-linux-gnu", "icelake-server", "vpdpbusd"),
