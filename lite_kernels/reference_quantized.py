@@ -93,7 +93,7 @@ def multiply(rows: QuantizedRows, weight: QuantizedWeight, *, fused: bool = True
             )
             scales = rows.scales[:, block, None] * weight_scales[:, block]
             if fused:
-                out = _fused_multiply_add(sums.astype(np.float32), scales, out)
+                out = fused_multiply_add(sums.astype(np.float32), scales, out)
             else:
                 out = sums.astype(np.float32) * scales + out
     return out
@@ -147,7 +147,8 @@ def _int4_scales(blocks: Float32Array) -> Float32Array:
     for k in range(QUANTIZED_BLOCK):
         products = products + blocks[..., k] * values[..., k]
         squares = squares + values[..., k] * values[..., k]
-    return _better(blocks, _to_float16(products / squares), best, least)[0]
+    best = _better(blocks, _to_float16(products / squares), best, least)[0]
+    return best + np.float32(0)  # -0 becomes 0
 
 
 def _better(
@@ -163,7 +164,7 @@ def _better(
     return np.where(improves, scales, best), np.where(improves, error, least)
 
 
-def _fused_multiply_add(a: Float32Array, b: Float32Array, c: Float32Array) -> Float32Array:
+def fused_multiply_add(a: Float32Array, b: Float32Array, c: Float32Array) -> Float32Array:
     """Return a * b + c with one rounding, for integers |a| < 2^24.
 
     The product is exact in float64. The sum is rounded to odd there, which keeps what the

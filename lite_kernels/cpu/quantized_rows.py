@@ -3,6 +3,7 @@
 import numpy as np
 
 from lite_kernels.cpu.isa.memory import array_at, stack_bytes
+from lite_kernels.cpu.isa.panel import ROW_BLOCK_BYTES
 from lite_kernels.cpu.isa.quantize_block import (
     quantize_bfloat16,
     quantize_floats,
@@ -14,13 +15,6 @@ from lite_kernels.cpu.program import argument, float_argument, share
 from lite_kernels.dtypes import QUANTIZED_BLOCK
 
 _BUFFER_BYTES = 4 * QUANTIZED_BLOCK
-
-
-@jit
-def _addresses(row, block, num_blocks):
-    """Return where a block's values, scale and start lie in a row, as `row_bytes` says."""
-    scales = row + num_blocks * QUANTIZED_BLOCK
-    return row + block * QUANTIZED_BLOCK, scales + 4 * block, scales + 4 * (num_blocks + block)
 
 
 @jit
@@ -57,23 +51,21 @@ def norm_rows_quantized(tid, num_threads, args):
         row = array_at(x + source * n * 4, n, np.float32)
         factor = inverse_rms(row, eps)
         for block in range(first, stop):
-            values, scale, start = _addresses(out + r * out_stride, block, num_blocks)
+            target = out + r * out_stride + block * ROW_BLOCK_BYTES
             k = block * QUANTIZED_BLOCK
             if k + QUANTIZED_BLOCK <= n:
                 quantize_normed(
                     x + (source * n + k) * 4,
                     weight_address + 4 * k,
                     factor,
-                    values,
-                    scale,
-                    start,
+                    target,
                     offset,
                 )
             else:
                 padded = _cleared(buffer)
                 for i in range(n - k):
                     padded[i] = row[k + i] * factor * weight[k + i]
-                quantize_floats(buffer, values, scale, start, offset)
+                quantize_floats(buffer, target, offset)
         task += stop - first
 
 
@@ -91,16 +83,16 @@ def quantize_rows_bfloat16(tid, num_threads, args):
     first, end = share(num_rows * num_blocks, tid, num_threads)
     for task in range(first, end):
         r, block = task // num_blocks, task % num_blocks
-        values, scale, start = _addresses(out + r * out_stride, block, num_blocks)
+        target = out + r * out_stride + block * ROW_BLOCK_BYTES
         k = block * QUANTIZED_BLOCK
         source = x + (r * n + k) * 2
         if k + QUANTIZED_BLOCK <= n:
-            quantize_bfloat16(source, values, scale, start, offset)
+            quantize_bfloat16(source, target, offset)
         else:
             padded, bits = _cleared(buffer), array_at(source, n - k, np.uint16)
             for i in range(n - k):
                 padded[i] = widen_bfloat16(bits[i])
-            quantize_floats(buffer, values, scale, start, offset)
+            quantize_floats(buffer, target, offset)
 
 
 @kernel()
@@ -113,16 +105,16 @@ def quantize_rows_float32(tid, num_threads, args):
     first, end = share(num_rows * num_blocks, tid, num_threads)
     for task in range(first, end):
         r, block = task // num_blocks, task % num_blocks
-        values, scale, start = _addresses(out + r * out_stride, block, num_blocks)
+        target = out + r * out_stride + block * ROW_BLOCK_BYTES
         k = block * QUANTIZED_BLOCK
         source = x + (r * n + k) * 4
         if k + QUANTIZED_BLOCK <= n:
-            quantize_floats(source, values, scale, start, offset)
+            quantize_floats(source, target, offset)
         else:
             padded, floats = _cleared(buffer), array_at(source, n - k, np.float32)
             for i in range(n - k):
                 padded[i] = floats[i]
-            quantize_floats(buffer, values, scale, start, offset)
+            quantize_floats(buffer, target, offset)
 
 
 QUANTIZE_ROWS: dict[str, Kernel] = {

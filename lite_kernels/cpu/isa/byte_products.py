@@ -66,7 +66,7 @@ class BlockProducts:
                 x = load_x(row, k)
                 before = sums[row] or [self._emit.zero_ints()] * self._width
                 sums[row] = [
-                    self._multiply_quads(column, x, value)
+                    self._emit.dot_quads(column, x, value)
                     for column, value in zip(columns, before, strict=True)
                 ]
         totals: list[Columns] = [row or [] for row in chains[0]]
@@ -104,19 +104,6 @@ class BlockProducts:
                 columns = load_group(group * GROUP_BYTES)
                 yield 4 * group, [self._nibbles(column, 0) for column in columns]
                 yield 16 + 4 * group, [self._nibbles(column, 4) for column in columns]
-
-    def _multiply_quads(self, weights: ir.Value, x: ir.Value, total: ir.Value) -> ir.Value:
-        emit = self._emit
-        if emit.isa.byte_products == "sdot":
-            arguments = [emit.ints, self._bytes, self._bytes]
-            name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
-            operands = [emit.builder.bitcast(value, self._bytes) for value in (weights, x)]
-        else:
-            arguments = [emit.ints] * 3
-            name = f"llvm.x86.avx512.vpdpbusd.{32 * emit.isa.lanes}"
-            operands = [emit.builder.bitcast(value, emit.ints) for value in (weights, x)]
-        function = declare(emit.builder.module, name, emit.ints, arguments)
-        return emit.builder.call(function, [total, *operands])
 
     # --- products of nibbles ---------------------------------------------------------------
 

@@ -113,6 +113,20 @@ class Emitter:
         a, b = self.builder.bitcast(a, pairs), self.builder.bitcast(b, pairs)
         return self.builder.call(function, [c, a, b])
 
+    def dot_quads(self, weights: ir.Value, x: ir.Value, total: ir.Value) -> ir.Value:
+        """Return int32 total plus, per lane, the products of four bytes: of weights (unsigned,
+        on ARM signed) and of x (signed).
+        """
+        if self.isa.byte_products == "sdot":
+            operand: ir.Type = ir.VectorType(_I8, 4 * self.isa.lanes)
+            name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+        else:
+            operand = self.ints
+            name = f"llvm.x86.avx512.vpdpbusd.{32 * self.isa.lanes}"
+        function = declare(self.builder.module, name, self.ints, [self.ints, operand, operand])
+        operands = [self.builder.bitcast(value, operand) for value in (weights, x)]
+        return self.builder.call(function, [total, *operands])
+
     def prefetch(self, address: ir.Value, locality: int = 2) -> None:
         """Fetch a cache line into L2, or with `locality` 3 into L1."""
         arguments = [ir.PointerType(_I8), _I32, _I32, _I32]

@@ -57,7 +57,8 @@ def multiply_tile(typingctx, dtype, rows, weights, x, x_stride, out, num_steps, 
         dtype: np.uint16 for bfloat16 panels, np.float32, np.int8, or np.uint8 for int4.
         rows: 1 to `max_rows`; a tile that prefetches has at least a quarter.
         weights, x, x_stride, out: addresses and bytes; out float32 [rows, 32] aligned to a
-            vector. Rows of x as `activation_bytes` or, for quantized panels, `row_bytes` says.
+            vector. Rows of x as `activation_bytes` says; for quantized panels as
+            `ROW_BLOCK_BYTES` does.
         num_steps: steps of the panel, at least 1.
         prefetch: 0, or where the cache lines to fetch meanwhile begin.
     """

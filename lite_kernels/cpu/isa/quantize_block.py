@@ -30,15 +30,8 @@ def _reduce(emit: Emitter, operation: str, values: ir.Value) -> ir.Value:
     return emit.builder.call(declare(emit.builder.module, name, _I32, [emit.ints]), [values])
 
 
-def _quantize(
-    emit: Emitter,
-    values: ir.Value,
-    out: ir.Value,
-    scale: ir.Value,
-    start: ir.Value,
-    offset: ir.Value,
-) -> None:
-    """Store rint(127 x / absmax) as int8, absmax / 127 at `scale` and -offset * sum at `start`.
+def _quantize(emit: Emitter, values: ir.Value, out: ir.Value, offset: ir.Value) -> None:
+    """Store the scale absmax / 127, -offset * the sum, and rint(127 x / absmax) as int8.
 
     A block with a NaN or an infinity gets the scale NaN; one below 2^-100 becomes zeros.
     """
@@ -67,28 +60,31 @@ def _quantize(
     quantized = builder.trunc(
         builder.bitcast(rounded, emit.ints), ir.VectorType(_I8, QUANTIZED_BLOCK)
     )
-    emit.store(quantized, out, 32)
     total = _reduce(emit, "add", builder.sext(quantized, emit.ints))
-    emit.store(step, scale, 4)
-    correction = builder.mul(total, builder.neg(builder.trunc(offset, _I32)))
-    emit.store(correction, start, 4)
+    start = builder.mul(total, builder.neg(builder.trunc(offset, _I32)))
+    emit.store(step, out, 4)
+    emit.store(start, emit.offset(out, 4), 4)
+    emit.store(quantized, emit.offset(out, 8), 8)
 
 
 @intrinsic
-def quantize_floats(typingctx, x, out, scale, start, offset):
-    """Quantize 32 float32 at address x; see `_quantize` for what is written at which address."""
+def quantize_floats(typingctx, x, out, offset):
+    """Quantize 32 float32 at address x to `ROW_BLOCK_BYTES` at `out`; see `_quantize`.
+
+    offset: of the stored integers of the weights that the row is multiplied by.
+    """
 
     def codegen(context, builder, signature, args):
         emit = _emitter(builder)
         _quantize(emit, emit.load(args[0], emit.floats, 4), *args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), codegen
+    return types.void(*[types.int64] * 3), codegen
 
 
 @intrinsic
-def quantize_bfloat16(typingctx, x, out, scale, start, offset):
-    """Quantize 32 bfloat16 at address x; see `_quantize`."""
+def quantize_bfloat16(typingctx, x, out, offset):
+    """Quantize 32 bfloat16 at address x, as `quantize_floats` does."""
 
     def codegen(context, builder, signature, args):
         emit = _emitter(builder)
@@ -98,12 +94,12 @@ def quantize_bfloat16(typingctx, x, out, scale, start, offset):
         _quantize(emit, values, *args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), codegen
+    return types.void(*[types.int64] * 3), codegen
 
 
 @intrinsic
-def quantize_normed(typingctx, x, weight, factor, out, scale, start, offset):
-    """Quantize x * factor * weight of 32 float32 each; see `_quantize`."""
+def quantize_normed(typingctx, x, weight, factor, out, offset):
+    """Quantize x * factor * weight of 32 float32 each, as `quantize_floats` does."""
 
     def codegen(context, builder, signature, args):
         emit = _emitter(builder)
@@ -112,4 +108,4 @@ def quantize_normed(typingctx, x, weight, factor, out, scale, start, offset):
         _quantize(emit, values, *args[3:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.float32, *[types.int64] * 4), codegen
+    return types.void(types.int64, types.int64, types.float32, *[types.int64] * 2), codegen

@@ -46,6 +46,7 @@ class _Block:
         """Write scales and integers."""
         emit, builder = self._emit, self._builder
         scales = self._int8_scales() if self._panel is INT8 else self._int4_scales()
+        scales = builder.fadd(scales, emit.zero())  # -0 becomes 0
         bits = builder.trunc(self._float16_bits(scales), ir.VectorType(_I16, PANEL))
         emit.store(bits, out, 64)
         inverse = self._inverse(scales)

@@ -12,8 +12,14 @@ from llvmlite import ir
 from lite_kernels.cpu.isa import Isa
 from lite_kernels.cpu.isa.byte_products import BlockProducts, Columns
 from lite_kernels.cpu.isa.emitter import Emitter
-from lite_kernels.cpu.isa.panel import GROUP_BYTES, INT8, PANEL, SCALES_BYTES, PanelFormat
-from lite_kernels.dtypes import QUANTIZED_BLOCK
+from lite_kernels.cpu.isa.panel import (
+    GROUP_BYTES,
+    INT8,
+    PANEL,
+    ROW_BLOCK_BYTES,
+    SCALES_BYTES,
+    PanelFormat,
+)
 
 _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
@@ -34,113 +40,109 @@ def emit_quantized_tile(
 ) -> None:
     """Emit the body of void f(weights, x, x_stride, out, num_blocks, prefetch).
 
-    Rows of x lie as `panel.row_bytes` says; out is float32 [rows, 32]. With `prefetches` half of
+    Rows of x lie as `ROW_BLOCK_BYTES` says; out is float32 [rows, 32]. With `prefetches` half of
     a panel's cache lines is fetched, from `prefetch` on.
     """
-    isa = emitter.isa
-    needs_two = isa.byte_products in ("maddubs", "multiply") and panel is INT8
-    sums_each = 2 if needs_two else 1
-    vectors = PANEL // isa.lanes
-    width = vectors
-    while width > 1 and width * rows * sums_each > isa.num_accumulators:
-        width //= 2
-    # A float accumulator that has no register left is kept in `out`, which stays in L1.
-    in_registers = width * rows * (sums_each + 1) <= isa.num_accumulators
-    for first in range(0, vectors, width):
-        tile = _Pass(emitter, arguments, panel, rows, range(first, first + width))
-        tile.emit(prefetches and first == 0, in_registers)
+    tile = _Tile(emitter, arguments, panel, rows)
+    if tile.num_passes == 1:
+        tile.emit_pass(emitter.constant(0), prefetches)
+        return
+
+    def body(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        tile.emit_pass(index, prefetches)
+        return []
+
+    emitter.loop(emitter.constant(tile.num_passes), [], body)
 
 
-class _Pass:
-    """The loop over blocks for some of the panel's vectors."""
+class _Tile:
+    """A tile in passes over as many of the panel's vectors as there are registers for."""
 
     def __init__(
-        self,
-        emitter: Emitter,
-        arguments: Sequence[ir.Value],
-        panel: PanelFormat,
-        rows: int,
-        vectors: range,
+        self, emitter: Emitter, arguments: Sequence[ir.Value], panel: PanelFormat, rows: int
     ) -> None:
+        isa, builder = emitter.isa, emitter.builder
         self._emit = emitter
         self._panel = panel
         self._rows = rows
-        self._vectors = vectors
-        self._vector_bytes = 4 * emitter.isa.lanes
-        self._products = BlockProducts(emitter, panel, rows, len(vectors))
-        weights, x, x_stride, out, num_blocks, prefetch = arguments
-        builder = emitter.builder
-        self._weights, self._out = weights, out
-        self._num_blocks, self._prefetch = num_blocks, prefetch
+        self._vector_bytes = 4 * isa.lanes
+        splits_bytes = isa.byte_products in ("maddubs", "multiply") and panel is INT8
+        sums_each = 2 if splits_bytes else 1
+        self._width = PANEL // isa.lanes
+        while self._width > 1 and self._width * rows * sums_each > isa.num_accumulators:
+            self._width //= 2
+        self.num_passes = PANEL // isa.lanes // self._width
+        # A float that has no register left is kept in `out`, which stays in L1.
+        self._in_registers = self._width * rows * (sums_each + 1) <= isa.num_accumulators
+        self._cells = [(row, vector) for row in range(rows) for vector in range(self._width)]
+        self._products = BlockProducts(emitter, panel, rows, self._width)
+        self._weights, x, x_stride, self._out, self._num_blocks, self._prefetch = arguments
         self._x = [x]
         for _ in range(1, rows):
             self._x.append(builder.add(self._x[-1], x_stride))
-        self._scales = builder.mul(num_blocks, emitter.constant(QUANTIZED_BLOCK))
-        self._starts = builder.add(self._scales, builder.mul(num_blocks, emitter.constant(4)))
 
-    def emit(self, prefetches: bool, in_registers: bool) -> None:
-        emit = self._emit
-        cells = [(row, vector) for row in range(self._rows) for vector in self._vectors]
-        zeros = [emit.zero()] * len(cells)
+    def emit_pass(self, index: ir.Value, prefetches: bool) -> None:
+        """Emit the loop over blocks for the vectors from index * width on."""
+        emit, builder = self._emit, self._emit.builder
+        column = builder.mul(index, emit.constant(self._width * self._vector_bytes))
+        out = builder.add(self._out, column)
+        zeros = [emit.zero()] * len(self._cells)
 
         def body(block: ir.Value, carried: list[ir.Value]) -> Sequence[ir.Value]:
-            sums = self._block_sums(block, prefetches)
-            scales = self._weight_scales(block)
-            values = carried if in_registers else [self._load(*cell) for cell in cells]
-            added = [
-                value
-                for row in range(self._rows)
-                for value in self._add(block, row, sums[row], scales, values)
-            ]
-            if in_registers:
+            fetch = self._prefetcher(index, block) if prefetches else None
+            sums = self._block_sums(column, block, fetch)
+            scales = self._weight_scales(column, block)
+            values = carried if self._in_registers else self._load(out)
+            added: list[ir.Value] = []
+            for row in range(self._rows):
+                before = values[row * self._width : (row + 1) * self._width]
+                added += self._add(block, row, sums[row], scales, before)
+            if self._in_registers:
                 return added
-            self._store(cells, added)
+            self._store(out, added)
             return []
 
-        if in_registers:
-            self._store(cells, emit.loop(self._num_blocks, zeros, body))
+        if self._in_registers:
+            self._store(out, emit.loop(self._num_blocks, zeros, body))
         else:
-            self._store(cells, zeros)
+            self._store(out, zeros)
             emit.loop(self._num_blocks, [], body)
 
-    def _block_sums(self, block: ir.Value, prefetches: bool) -> list[Columns]:
+    def _block_sums(
+        self, column: ir.Value, block: ir.Value, fetch: Callable[[int], None] | None
+    ) -> list[Columns]:
         emit, builder = self._emit, self._emit.builder
         size = self._vector_bytes
-        quants = emit.offset(self._weight_block(block), SCALES_BYTES)
-        first_k = builder.mul(block, emit.constant(QUANTIZED_BLOCK))
-        fetch = self._prefetcher(block) if prefetches else None
+        quants = emit.offset(builder.add(self._weight_block(block), column), SCALES_BYTES)
 
         def load_group(offset: int) -> Columns:
             if fetch is not None:
-                fetch(offset)
+                fetch(offset // GROUP_BYTES)
             return [
                 emit.load(emit.offset(quants, offset + vector * size), emit.ints, size)
-                for vector in self._vectors
+                for vector in range(self._width)
             ]
 
         def load_x(row: int, k: int) -> ir.Value:
-            address = emit.offset(builder.add(self._x[row], first_k), k)
-            return emit.broadcast(emit.load(address, _I32, 4))
+            return emit.broadcast(emit.load(self._of_block(row, block, 8 + k), _I32, 4))
 
         starts = [
-            emit.broadcast(emit.load(self._of_block(row, self._starts, block), _I32, 4))
+            emit.broadcast(emit.load(self._of_block(row, block, 4), _I32, 4))
             for row in range(self._rows)
         ]
         return self._products.sums(load_group, load_x, starts)
 
-    def _prefetcher(self, block: ir.Value) -> Callable[[int], None]:
+    def _prefetcher(self, index: ir.Value, block: ir.Value) -> Callable[[int], None]:
         """Return what fetches a group's share of this block's lines of the next panel."""
         emit, builder = self._emit, self._emit.builder
-        num_lines = fetched_lines(self._panel)
+        num_lines = -(-fetched_lines(self._panel) // self.num_passes)
         num_groups = (self._panel.step_bytes - SCALES_BYTES) // GROUP_BYTES
-        offset = builder.mul(block, emit.constant(64 * num_lines))
-        start = builder.add(self._prefetch, offset)
+        before = builder.add(builder.mul(index, self._num_blocks), block)
+        start = builder.add(self._prefetch, builder.mul(before, emit.constant(64 * num_lines)))
 
-        def fetch(offset: int) -> None:
-            group = offset // GROUP_BYTES
-            for line in range(
-                num_lines * group // num_groups, num_lines * (group + 1) // num_groups
-            ):
+        def fetch(group: int) -> None:
+            first, stop = (num_lines * at // num_groups for at in (group, group + 1))
+            for line in range(first, stop):
                 emit.prefetch(emit.offset(start, 64 * line))
 
         return fetch
@@ -150,42 +152,44 @@ class _Pass:
         size = self._emit.constant(self._panel.step_bytes)
         return builder.add(self._weights, builder.mul(block, size))
 
-    def _of_block(self, row: int, offset: ir.Value, block: ir.Value) -> ir.Value:
-        """Address of this block's scale or start in a row."""
+    def _of_block(self, row: int, block: ir.Value, offset: int) -> ir.Value:
         builder = self._emit.builder
-        address = builder.add(self._x[row], offset)
-        return builder.add(address, builder.mul(block, self._emit.constant(4)))
+        size = self._emit.constant(ROW_BLOCK_BYTES)
+        return self._emit.offset(builder.add(self._x[row], builder.mul(block, size)), offset)
 
-    def _weight_scales(self, block: ir.Value) -> Columns:
-        emit, address = self._emit, self._weight_block(block)
-        half_bytes = self._vector_bytes // 2
+    def _weight_scales(self, column: ir.Value, block: ir.Value) -> Columns:
+        emit, builder = self._emit, self._emit.builder
+        half_column = builder.lshr(column, emit.constant(1))
+        address = builder.add(self._weight_block(block), half_column)
+        size = self._vector_bytes // 2
         return [
-            emit.load_float16(emit.offset(address, vector * half_bytes), half_bytes)
-            for vector in self._vectors
+            emit.load_float16(emit.offset(address, vector * size), size)
+            for vector in range(self._width)
         ]
 
     def _add(
         self, block: ir.Value, row: int, sums: Columns, scales: Columns, values: list[ir.Value]
-    ) -> Columns:
+    ) -> list[ir.Value]:
         """Return the row's `values` plus its sums, scaled."""
         emit, builder = self._emit, self._emit.builder
-        width = len(self._vectors)
-        scale = emit.broadcast(emit.load(self._of_block(row, self._scales, block), _F32, 4))
+        scale = emit.broadcast(emit.load(self._of_block(row, block, 0), _F32, 4))
         return [
             emit.multiply_add(
                 builder.sitofp(total, emit.floats), builder.fmul(column, scale), value
             )
-            for total, column, value in zip(
-                sums, scales, values[row * width : (row + 1) * width], strict=True
-            )
+            for total, column, value in zip(sums, scales, values, strict=True)
         ]
 
-    def _cell(self, row: int, vector: int) -> ir.Value:
-        return self._emit.offset(self._out, row * 4 * PANEL + vector * self._vector_bytes)
+    def _addresses(self, out: ir.Value) -> list[ir.Value]:
+        return [
+            self._emit.offset(out, row * 4 * PANEL + vector * self._vector_bytes)
+            for row, vector in self._cells
+        ]
 
-    def _load(self, row: int, vector: int) -> ir.Value:
-        return self._emit.load(self._cell(row, vector), self._emit.floats, self._vector_bytes)
+    def _load(self, out: ir.Value) -> list[ir.Value]:
+        emit = self._emit
+        return [emit.load(at, emit.floats, self._vector_bytes) for at in self._addresses(out)]
 
-    def _store(self, cells: list[tuple[int, int]], values: list[ir.Value]) -> None:
-        for cell, value in zip(cells, values, strict=True):
-            self._emit.store(value, self._cell(*cell), self._vector_bytes)
+    def _store(self, out: ir.Value, values: Sequence[ir.Value]) -> None:
+        for at, value in zip(self._addresses(out), values, strict=True):
+            self._emit.store(value, at, self._vector_bytes)
