@@ -60,7 +60,7 @@ class WeightSource:
         """
         if self.is_packed:
             return read_packed(packed_file(self.checkpoint.path), self.parts, kernels)
-        with _progress_bar(self.parts, self.quantization) as progress:
+        with progress_bar(self.parts, self.quantization) as progress:
             if self.is_cached:
                 return load_cached(
                     self.parts, self.checkpoint, kernels, self.quantization, progress
@@ -69,9 +69,10 @@ class WeightSource:
 
 
 @contextmanager
-def _progress_bar(
+def progress_bar(
     parts: tuple[Part, ...], quantization: Quantization | None
 ) -> Iterator[Progress | None]:
+    """Show a bar while weights are packed, on a terminal and if it takes long enough to see."""
     if not sys.stderr.isatty():
         yield None
         return

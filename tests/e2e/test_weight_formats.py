@@ -14,9 +14,11 @@ import pytest
 import lite_kernels
 from lite import LLM, CheckpointError, ConfigError, SamplingParams, UnsupportedModelError
 from lite.cli import main
+from lite.config import Config, ModelConfig
 from lite.formats.safetensors import SafetensorsFile
 from lite.models.packed_weights import packed_file
 from lite_kernels.cpu.isa import ISAS, host_isa, supported
+from server.app import fingerprint
 from tests.checkpoints import make_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +132,30 @@ def test_every_instruction_set_writes_the_same_file(
         assert here.read_bytes() == there.read_bytes()
         for name in ("here", "there"):
             (tmp_path / name).rename(tmp_path / f"{name}-{quantization}")
+
+
+def test_every_report_names_the_format(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--prompts", "the cat", "--max-tokens", "2", "--num-kv-blocks", "16")
+    asked = ("--model", str(checkpoint), "--quantization", "q4_0")
+    assert main(["complete", *asked, *small, "--log-level", "info", "--log-format", "json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[0] == "{"]
+    assert any(line.get("part", "").endswith("MiB  (int4)") for line in lines)
+    (loaded,) = (line for line in lines if line["event"] == "model_loaded")
+    assert loaded["quantization"] == "int4"
+    main(["doctor", *asked])
+    assert "Qwen3ForCausalLM, supported, int4 weights\n" in capsys.readouterr().out
+    quantize(checkpoint, tmp_path / "packed")
+    main(["doctor", "--model", str(tmp_path / "packed")])
+    assert "Qwen3ForCausalLM, supported, int8 weights (as stored)\n" in capsys.readouterr().out
+
+
+def test_the_fingerprint_of_a_server_tells_formats_apart() -> None:
+    settings: list[Any] = [{}, {"quantization": "int8"}, {"quantization": "int4"}]
+    prints = {fingerprint(Config(model=ModelConfig(**given))) for given in settings}
+    assert len(prints) == 3
+    assert fingerprint(Config(model=ModelConfig(weights_cache=True))) in prints
 
 
 # --- lite quantize -----------------------------------------------------------------------------
