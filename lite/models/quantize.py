@@ -65,7 +65,10 @@ def quantize_checkpoint(
             _check_space(target, sum(part_nbytes(part, kernels) for part in parts))
             _write(checkpoint, parts, target, quantization, kernels, progress)
         except OSError as error:
-            raise CheckpointError(f"{target}: cannot be written: {error.strerror}") from error
+            where = f" ({error.filename})" if error.filename else ""
+            raise CheckpointError(
+                f"{target}: cannot be written: {error.strerror}{where}"
+            ) from error
         finally:
             kernels.close()
         return Quantized(

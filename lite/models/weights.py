@@ -233,7 +233,10 @@ def is_tied(decoder: Decoder, checkpoint: Checkpoint) -> bool:
     if not decoder.tie_word_embeddings or names["head"] not in tensors:
         return decoder.tie_word_embeddings
     head, embedding = tensors[names["head"]], tensors[names["embedding"]]
-    return head.dtype == embedding.dtype and all(
+    equal = head.dtype == embedding.dtype and all(
         np.array_equal(head[i : i + _COMPARED_ROWS], embedding[i : i + _COMPARED_ROWS])
         for i in range(0, len(head), _COMPARED_ROWS)
     )
+    tensors.release(names["head"])
+    tensors.release(names["embedding"])
+    return equal

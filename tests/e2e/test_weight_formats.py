@@ -184,6 +184,15 @@ def test_a_quantized_checkpoint_is_complete_and_maps_its_weights(
     assert not is_mapped(packed_file(target))
 
 
+def test_a_sharded_checkpoint_becomes_one_file(tmp_path: Path) -> None:
+    for name, num_shards in (("one", 1), ("three", 3)):
+        make_checkpoint(tmp_path / name, gain=3.0, num_shards=num_shards)
+        assert quantize(tmp_path / name, tmp_path / f"{name}-packed") == 0
+    files = [packed_file(tmp_path / f"{name}-packed") for name in ("one", "three")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert list(files[1].parent.glob("*.index.json")) == []
+
+
 def test_an_existing_target_is_refused_and_left_alone(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
