@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality import Text, measure
+from benchmarks.quality import Text, conversations, measure
 from tests.checkpoints import make_checkpoint
 from tests.parity.cases import CASES
 
 GOLDENS = Path(__file__).parent / "goldens"
+DEMO = Path(__file__).parents[2] / "lite" / "assets" / "demo"
 FORMATS = ["int8", "int4", "Q8_0", "Q4_0"]
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -57,3 +58,13 @@ def test_int4_loses_less_than_q4_0(figures: Mapping[str, Figures]) -> None:
         assert case["int4"]["divergence"] <= 1.1 * case["Q4_0"]["divergence"]
     for figure in ("divergence", "perplexity_change_percent"):
         assert mean(figures, "int4", figure) < mean(figures, "Q4_0", figure)
+
+
+@pytest.mark.skipif(not DEMO.is_dir(), reason="the trained demo model is not in this checkout")
+def test_a_trained_model_keeps_its_perplexity() -> None:
+    """On new conversations with the bundled model, whose answers are scored."""
+    case = measure(DEMO, list(conversations(DEMO, 40, "test")), FORMATS)
+    assert abs(case["int8"]["perplexity_change_percent"]) <= 0.1
+    assert case["int8"]["top1_agreement_percent"] >= 99.5
+    assert case["int4"]["divergence"] <= case["Q4_0"]["divergence"]
+    assert case["int4"]["top1_agreement_percent"] >= 98.5
