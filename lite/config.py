@@ -13,7 +13,7 @@ Seconds = Annotated[float, Meta(ge=0.0)]
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which checkpoint, and how it is read."""
 
-    model: NonEmpty = "demo"  # a directory, or the name of a bundled checkpoint
+    model: NonEmpty = "demo"  # a directory, or the bundled model
     served_model_name: str | None = None
     tokenizer: str | None = None
     load_format: Literal["auto", "safetensors", "dummy"] = "auto"

@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done; 1: `doctor` found a problem; 2: wrong usage, configuration, model or request.
     """
+    _replace_closed_streams()
     parser = _parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -33,6 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _replace_closed_streams() -> None:
+    """Let a standard stream that the caller closed be empty, or swallow what is written."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8")
+            setattr(sys, name, stream)
 
 
 def _parser() -> argparse.ArgumentParser:

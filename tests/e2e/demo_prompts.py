@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lite import LLM, SamplingParams
 from tests.e2e.demo_judge import judge, parse_calls, split_thought
 
 PROMPTS = Path(__file__).with_name("demo_prompts.json")
+GREEDY = SamplingParams(temperature=0.0, max_tokens=200)
 
 Message = dict[str, Any]
 
@@ -80,6 +82,25 @@ def run(prompts: Sequence[Prompt], answer_many: AnswerMany) -> list[Result]:
     return [
         Result(prompt=talk.prompt, answers=talk.answers, failure=talk.failure) for talk in talks
     ]
+
+
+def answers_of(llm: LLM) -> AnswerMany:
+    """Answer greedily with a model in this process, all conversations in the same batches."""
+
+    def answer_many(requests: list[Request]) -> list[tuple[str, str | None]]:
+        rendered = [
+            llm.apply_chat_template(
+                request.messages,
+                tools=request.tools,
+                chat_template_kwargs={"enable_thinking": request.enable_thinking},
+            )
+            for request in requests
+        ]
+        prompts = [llm.encode_once(prompt) for prompt in rendered]
+        outputs = [output.outputs[0] for output in llm.generate(prompts, GREEDY, use_tqdm=False)]
+        return [(output.text, output.finish_reason) for output in outputs]
+
+    return answer_many
 
 
 class _Talk:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from lite import LLM, SamplingParams
+from lite import LLM
 from tests.e2e.demo_judge import RULES, judge, numbers_in
-from tests.e2e.demo_prompts import AnswerMany, Prompt, Request, Result, load, run
+from tests.e2e.demo_prompts import AnswerMany, Prompt, Request, Result, answers_of, load, run
 from tools.demo_model.world import held_out
 
-GREEDY = SamplingParams(temperature=0.0, max_tokens=200)
 PROMPTS = load()
 
 DOES_NOT_KNOW = "I do not know that. I am only a very small model."
@@ -30,23 +29,6 @@ STORY = (
 def results() -> list[Result]:
     with LLM("demo") as llm:
         return run(PROMPTS, answers_of(llm))
-
-
-def answers_of(llm: LLM) -> AnswerMany:
-    def answer_many(requests: list[Request]) -> list[tuple[str, str | None]]:
-        rendered = [
-            llm.apply_chat_template(
-                request.messages,
-                tools=request.tools,
-                chat_template_kwargs={"enable_thinking": request.enable_thinking},
-            )
-            for request in requests
-        ]
-        prompts = [llm.encode_once(prompt) for prompt in rendered]
-        outputs = [output.outputs[0] for output in llm.generate(prompts, GREEDY, use_tqdm=False)]
-        return [(output.text, output.finish_reason) for output in outputs]
-
-    return answer_many
 
 
 def failures(results: list[Result]) -> str:

@@ -10,17 +10,16 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from lite import LLM, SamplingParams
+from lite import LLM
 from tests.e2e import demo_prompts
 from tools.demo_model.data import normal
 from tools.demo_model.model_config import CONFIG
 from tools.demo_model.world import held_out
 
 Scores = dict[str, tuple[int, int]]
+NOT_MET = "all whose last question is not in the training data word for word"
 TEMPLATE = Path(__file__).parent / "card.md"
 
 
@@ -28,23 +27,26 @@ class Evaluation:
     """Greedy answers of one model."""
 
     def __init__(self, llm: LLM, met_in_training: set[str]) -> None:
-        self._llm = llm
+        self._answers = demo_prompts.answers_of(llm)
         self._met = met_in_training
         self.failures: list[str] = []
 
     def prompts(self) -> Scores:
         """Answer the held-out prompts: topic -> (right, all), and those not met word for word."""
-        right, count = Counter(), Counter()
-        for result in demo_prompts.run(demo_prompts.load(), self.answer_many):
-            last = [t for t in result.prompt.turns if isinstance(t, str)][-1]
-            topics = [result.prompt.topic, "all"]
-            topics += [] if normal(last) in self._met else ["all, not word for word in training"]
+        right, count = Counter[str](), Counter[str]()
+        for result in demo_prompts.run(demo_prompts.load(), self._answers):
+            prompt = result.prompt
+            topics = ["all", prompt.topic]
+            if normal(prompt.question) not in self._met:
+                topics.append(NOT_MET)
             for topic in topics:
                 count[topic] += 1
-                right[topic] += result.why is None
-            if result.why is not None:
-                self.failures.append(f"{result.prompt.topic}: {last!r}: {result.why}")
-        return {topic: (right[topic], count[topic]) for topic in count}
+                right[topic] += result.failure is None
+            if result.failure is not None:
+                last = result.answers[-1]
+                self.failures.append(f"{prompt.topic}: {prompt.turns}: {last!r}: {result.failure}")
+        order = ["all", NOT_MET, *(topic for topic in count if topic not in ("all", NOT_MET))]
+        return {topic: (right[topic], count[topic]) for topic in order}
 
     def sums(self) -> Scores:
         """Ask every sum and difference of two-digit numbers that training left out."""
@@ -54,12 +56,10 @@ class Evaluation:
             "sums of two-digit numbers, held out": [(a, "+", b, a + b) for a, b in pairs],
             "differences, held out": [(a, "-", b, a - b) for a, b in pairs if a >= b],
         }
-        scores = {}
+        scores: Scores = {}
         for name, questions in asked.items():
-            chats = [
-                ([_user(f"What is {a} {sign} {b}?")], None, False) for a, sign, b, _ in questions
-            ]
-            texts = [text for text, _ in self.answer_many(chats)]
+            requests = [_question(f"What is {a} {sign} {b}?") for a, sign, b, _ in questions]
+            texts = [text for text, _ in self._answers(requests)]
             right = [
                 re.findall(r"-?\d+", text)[-1:] == [str(result)]
                 for text, (_, _, _, result) in zip(texts, questions, strict=True)
@@ -67,22 +67,10 @@ class Evaluation:
             scores[name] = (sum(right), len(right))
         return scores
 
-    def answer_many(self, chats: Sequence[tuple[Any, Any, bool]]) -> list[tuple[str, str | None]]:
-        """Answer (messages, tools, enable_thinking) each: text and finish reason."""
-        prompts = [
-            self._llm.apply_chat_template(
-                messages, tools=tools, chat_template_kwargs={"enable_thinking": thinking}
-            )
-            for messages, tools, thinking in chats
-        ]
-        greedy = SamplingParams(temperature=0.0, max_tokens=200)
-        ids = [self._llm.encode_once(prompt) for prompt in prompts]
-        outputs = self._llm.generate([{"prompt_token_ids": i} for i in ids], greedy, use_tqdm=False)
-        return [(output.outputs[0].text, output.outputs[0].finish_reason) for output in outputs]
 
-
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
+def _question(text: str) -> demo_prompts.Request:
+    messages = [{"role": "user", "content": text}]
+    return demo_prompts.Request(messages=messages, tools=[], enable_thinking=False)
 
 
 def draw_loss(rows: list[dict[str, str]], path: Path) -> None:
