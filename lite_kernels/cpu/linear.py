@@ -5,7 +5,7 @@ import numpy as np
 from lite_kernels.cpu.activation import ACTIVATIONS, GELU, SILU, gelu, gelu_tanh, silu
 from lite_kernels.cpu.isa import Isa, host_isa
 from lite_kernels.cpu.isa.memory import array_at, empty_aligned, stack_bytes
-from lite_kernels.cpu.isa.multiply import fetched_bytes, max_rows, multiply_tile
+from lite_kernels.cpu.isa.multiply import fetched_bytes, max_rows, multiply_tile, single_rows
 from lite_kernels.cpu.isa.panel import PANEL, row_bytes
 from lite_kernels.cpu.isa.tile import activation_bytes
 from lite_kernels.cpu.kernel import Kernel, jit, kernel
@@ -101,6 +101,7 @@ def _gemm(tid, num_threads, args, dtype):
     num_panels, num_steps, num_blocks = argument(args, 9), argument(args, 10), argument(args, 11)
     max_rows, epilogue, activation = argument(args, 12), argument(args, 13), argument(args, 14)
     columns, panel_bytes, fetched = argument(args, 15), argument(args, 16), argument(args, 17)
+    single_rows = argument(args, 18)
     tile = stack_bytes(_TILE_BYTES)
     count = num_blocks * num_panels
     task, stop = next_range(args, num_threads, count)
@@ -108,23 +109,29 @@ def _gemm(tid, num_threads, args, dtype):
         upcoming = task + 1
         if upcoming == stop:
             upcoming, stop = next_range(args, num_threads, count)
-        block, panel = task // num_panels, task % num_panels
-        first = num_rows * block // num_blocks
-        rows = num_rows * (block + 1) // num_blocks - first
-        # PERF: two half tiles that prefetch beat one full tile that does not by up to 1.7x.
-        num_tiles = (rows + max_rows - 1) // max_rows
-        if num_tiles == 1 and rows > max_rows // 2:
-            num_tiles = 2
+        # PERF: no divisions where one block is all: meanwhile no weights are fetched.
+        first, rows, panel, next_panel = 0, num_rows, task, upcoming
+        if num_blocks > 1:
+            block, panel, next_panel = task // num_panels, task % num_panels, upcoming % num_panels
+            first = num_rows * block // num_blocks
+            rows = num_rows * (block + 1) // num_blocks - first
+        num_tiles = 1
+        if rows > single_rows:
+            num_tiles = max(2, (rows + max_rows - 1) // max_rows)
         column = panel * columns
         width = min(columns, num_columns - column)
         panel_bias = bias + panel * PANEL * 4 if bias != 0 else 0
-        following = weights + upcoming % num_panels * panel_bytes
+        start = first
         for t in range(num_tiles):
-            start = first + rows * t // num_tiles
-            tile_rows = first + rows * (t + 1) // num_tiles - start
+            end = first + rows
+            if t + 1 < num_tiles:
+                end = first + rows * (t + 1) // num_tiles
+            tile_rows = end - start
             # PERF: two tiles fetch half of the next panel each; a single tile is a plain stream,
             # which the hardware follows better alone.
-            prefetch = following + t * fetched if num_tiles > 1 and t < 2 else 0
+            prefetch = 0
+            if num_tiles > 1 and t < 2 and upcoming < count:
+                prefetch = weights + next_panel * panel_bytes + t * fetched
             multiply_tile(
                 dtype,
                 tile_rows,
@@ -141,6 +148,7 @@ def _gemm(tid, num_threads, args, dtype):
                 _store_activated(tile, where, out_stride, tile_rows, width, itemsize)
             else:
                 _store_rows(tile, panel_bias, where, out_stride, tile_rows, width, epilogue == _ADD)
+            start = end
         task = upcoming
 
 
@@ -343,6 +351,7 @@ class Linears:
             _HALF if linear.is_gated else PANEL,
             linear.panel_bytes,
             linear.num_steps * fetched_bytes(linear.panel),
+            single_rows(self._isa, linear.panel),
         )
 
 

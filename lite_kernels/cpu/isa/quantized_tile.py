@@ -25,6 +25,12 @@ _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
 
 
+# PERF: int4 takes so many instructions a cache line that its stream stalls unless it is fetched
+# ahead: 3 rows 40 % faster, 6 rows twice as fast. int8 loses 5 to 10 % by it.
+_AHEAD_BYTES = 8192
+_L1, _L2 = 3, 2  # localities of a prefetch
+
+
 def quantized_rows(isa: Isa) -> int:
     """Rows of one tile at most: beside each sum of a block stands the float it is added to."""
     return isa.num_accumulators // 4 if isa.lanes == 16 else isa.num_accumulators // 2
@@ -41,7 +47,7 @@ def emit_quantized_tile(
     """Emit the body of void f(weights, x, x_stride, out, num_blocks, prefetch).
 
     Rows of x lie as `ROW_BLOCK_BYTES` says; out is float32 [rows, 32]. With `prefetches` half of
-    a panel's cache lines is fetched, from `prefetch` on.
+    a panel's cache lines is fetched, from `prefetch` on; else int4 fetches its own, ahead.
     """
     tile = _Tile(emitter, arguments, panel, rows)
     if tile.num_passes == 1:
@@ -89,7 +95,7 @@ class _Tile:
         zeros = [emit.zero()] * len(self._cells)
 
         def body(block: ir.Value, carried: list[ir.Value]) -> Sequence[ir.Value]:
-            fetch = self._prefetcher(index, block) if prefetches else None
+            fetch = self._fetch_next(index, block) if prefetches else self._fetch_ahead(block)
             sums = self._block_sums(column, block, fetch)
             scales = self._weight_scales(column, block)
             values = carried if self._in_registers else self._load(out)
@@ -132,18 +138,28 @@ class _Tile:
         ]
         return self._products.sums(load_group, load_x, starts)
 
-    def _prefetcher(self, index: ir.Value, block: ir.Value) -> Callable[[int], None]:
+    def _fetch_next(self, index: ir.Value, block: ir.Value) -> Callable[[int], None]:
         """Return what fetches a group's share of this block's lines of the next panel."""
         emit, builder = self._emit, self._emit.builder
         num_lines = -(-fetched_lines(self._panel) // self.num_passes)
-        num_groups = (self._panel.step_bytes - SCALES_BYTES) // GROUP_BYTES
         before = builder.add(builder.mul(index, self._num_blocks), block)
         start = builder.add(self._prefetch, builder.mul(before, emit.constant(64 * num_lines)))
+        return self._spread(start, num_lines, _L1 if self._panel is INT8 else _L2)
+
+    def _fetch_ahead(self, block: ir.Value) -> Callable[[int], None] | None:
+        """Return what fetches a group's share of the block that lies ahead in this panel."""
+        if self._panel is INT8:
+            return None
+        start = self._emit.offset(self._weight_block(block), _AHEAD_BYTES)
+        return self._spread(start, self._panel.step_lines, _L1)
+
+    def _spread(self, start: ir.Value, num_lines: int, locality: int) -> Callable[[int], None]:
+        num_groups = (self._panel.step_bytes - SCALES_BYTES) // GROUP_BYTES
 
         def fetch(group: int) -> None:
             first, stop = (num_lines * at // num_groups for at in (group, group + 1))
             for line in range(first, stop):
-                emit.prefetch(emit.offset(start, 64 * line))
+                self._emit.prefetch(self._emit.offset(start, 64 * line), locality)
 
         return fetch
 
