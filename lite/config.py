@@ -18,6 +18,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tokenizer: str | None = None
     load_format: Literal["auto", "safetensors", "dummy"] = "auto"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    quantization: Literal["int8", "int4"] | None = None  # None: as the checkpoint is
+    weights_cache: bool = False
     max_model_len: Positive | None = None
     chat_template: str | None = None  # a file
     generation_config: Literal["auto", "none"] = "auto"

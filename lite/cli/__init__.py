@@ -1,15 +1,15 @@
-"""The `lite` command: serve, chat, complete, bench, config, doctor."""
+"""The `lite` command: serve, chat, complete, quantize, bench, config, doctor."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from lite.cli import bench, chat, complete, config, doctor, flags, serve
+from lite.cli import bench, chat, complete, config, doctor, flags, quantize, serve
 from lite.errors import LiteError
 from lite.version import __version__
 
-_COMMANDS = (serve, chat, complete, bench, config, doctor)
+_COMMANDS = (serve, chat, complete, quantize, bench, config, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

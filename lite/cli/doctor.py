@@ -132,12 +132,17 @@ def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _model(config: ModelConfig) -> Iterator[Finding]:
+    from lite.engine.loading import resolve_dtype
+    from lite.engine.weight_source import WeightSource
     from lite.formats.checkpoint import open_checkpoint
     from lite.models import declare
     from lite.models.location import locate_model
 
     location = locate_model(config.model)
     with open_checkpoint(location.config_file, config.load_format, seed=config.seed) as checkpoint:
-        declare(checkpoint.config, file=str(checkpoint.config_file))
-        architectures = ", ".join(checkpoint.config.get("architectures", ["unnamed"]))
-    yield Finding("model", f"{config.model}: {architectures}, supported")
+        decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
+        source = WeightSource.find(decoder, checkpoint, config)
+        dtype = resolve_dtype(config.dtype, checkpoint.config)
+    stored = " (as stored)" if source.is_packed else ""
+    weights = f"{source.quantization or dtype} weights{stored}"
+    yield Finding("model", f"{config.model}: {decoder.architecture}, supported, {weights}")

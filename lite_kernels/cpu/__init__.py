@@ -52,16 +52,38 @@ class CpuKernels:
     # --- load time -------------------------------------------------------------------------
 
     def pack_linear(
-        self, weights: Sequence[Array], biases: Sequence[Array | None] | None = None
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array | None] | None = None,
+        *,
+        quantization: str | None = None,
     ) -> PackedLinear:
+        panel = pack.panel_format(self.dtype, quantization)
         with self._recorder.at_once() as program:
-            return pack.pack_linear(program, self.dtype, weights, biases or [None] * len(weights))
+            return pack.pack_linear(program, panel, weights, biases or [None] * len(weights))
 
     def pack_gated_linear(
-        self, gate: Array, up: Array, biases: tuple[Array | None, Array | None] = (None, None)
+        self,
+        gate: Array,
+        up: Array,
+        biases: tuple[Array | None, Array | None] = (None, None),
+        *,
+        quantization: str | None = None,
     ) -> PackedLinear:
+        panel = pack.panel_format(self.dtype, quantization)
         with self._recorder.at_once() as program:
-            return pack.pack_gated(program, self.dtype, (gate, up), biases)
+            return pack.pack_gated(program, panel, (gate, up), biases)
+
+    def linear_nbytes(
+        self,
+        out_features: int,
+        in_features: int,
+        quantization: str | None = None,
+        *,
+        gated: bool = False,
+    ) -> int:
+        panel = pack.panel_format(self.dtype, quantization)
+        return panel.nbytes(out_features, in_features, gated=gated)
 
     def pack_embedding(self, weight: Array) -> Array:
         return pack.pack_table(self.dtype, weight)
