@@ -38,6 +38,8 @@ FORMATS: dict[str, dict[str, Any]] = {
     "Q8_0": {"kernels": LlamaCppKernels(), "quantization": "int8"},
     "Q4_0": {"kernels": LlamaCppKernels(), "quantization": "int4"},
 }
+# What a format is measured against: llama.cpp's of the same size.
+YARDSTICKS = {"int8": "Q8_0", "int4": "Q4_0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,19 @@ class Score:
         self.num_equal += int((own.argmax(axis=1) == first.argmax(axis=1)).sum())
         self.per_token.append(surprise)
 
+    def change_percent(self, other: "Score") -> tuple[float, float]:
+        """Return how far the perplexity lies above another's, and the standard error of that."""
+        paired = np.concatenate(self.per_token) - np.concatenate(other.per_token)
+        error = float(paired.std()) / math.sqrt(self.num_tokens)
+        return 100 * math.expm1(float(paired.mean())), 100 * error
+
     def figures(self, first: "Score") -> dict[str, float]:
-        """Return what is reported; the change's standard error is that of paired tokens."""
-        change = (self.surprise - first.surprise) / self.num_tokens
-        paired = np.concatenate(self.per_token) - np.concatenate(first.per_token)
+        """Return what is reported of one format."""
+        change, error = self.change_percent(first)
         return {
             "perplexity": math.exp(self.surprise / self.num_tokens),
-            "perplexity_change_percent": 100 * math.expm1(change),
-            "standard_error_percent": 100 * float(paired.std()) / math.sqrt(self.num_tokens),
+            "perplexity_change_percent": change,
+            "standard_error_percent": error,
             "top1_agreement_percent": 100 * self.num_equal / self.num_tokens,
             "divergence": self.divergence / self.num_tokens,
         }
@@ -101,7 +108,13 @@ def measure(path: Path, texts: list[Text], formats: list[str]) -> dict[str, dict
     finally:
         for driver in drivers:
             driver.close()
-    return {name: score.figures(scores[0]) for name, score in zip(names, scores, strict=True)}
+    by_name = dict(zip(names, scores, strict=True))
+    figures = {name: score.figures(scores[0]) for name, score in by_name.items()}
+    for name, yardstick in YARDSTICKS.items():
+        if name in by_name and yardstick in by_name:
+            change, error = by_name[name].change_percent(by_name[yardstick])
+            figures[name] |= {"above_yardstick_percent": change, "its_error_percent": error}
+    return figures
 
 
 def conversations(directory: Path, count: int, seed: str) -> Iterator[Text]:
@@ -156,6 +169,11 @@ def main() -> None:
             f"({row['standard_error_percent']:.3f})  {row['top1_agreement_percent']:7.2f} %"
             f"  {row['divergence']:.2e}"
         )
+    for name, yardstick in YARDSTICKS.items():
+        if "above_yardstick_percent" in figures.get(name, {}):
+            row = figures[name]
+            change, error = row["above_yardstick_percent"], row["its_error_percent"]
+            print(f"{name}: perplexity {change:+.3f} % ({error:.3f}) above {yardstick}'s")
     settings = {"tokens": num_scored, "texts": "files" if args.text else "conversations"}
     write_result("quality", {"settings": settings, "formats": figures}, args.out)
 

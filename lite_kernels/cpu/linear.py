@@ -61,10 +61,11 @@ def _activate_rows(tile, bias, num_rows, columns, activation):
         gate = array_at(tile + r * PANEL * 4, _HALF, np.float32)
         up = array_at(tile + (r * PANEL + _HALF) * 4, _HALF, np.float32)
         if bias != 0:
-            biases = array_at(bias, PANEL, np.float32)
+            gate_bias = array_at(bias, _HALF, np.float32)
+            up_bias = array_at(bias + _HALF * 4, _HALF, np.float32)
             for c in range(columns):
-                gate[c] += biases[c]
-                up[c] += biases[c + _HALF]
+                gate[c] += gate_bias[c]
+                up[c] += up_bias[c]
         if activation == SILU:
             for c in range(columns):
                 gate[c] = silu(gate[c]) * up[c]

@@ -53,34 +53,17 @@ class BlockProducts:
     def _sum_quads(
         self, load_group: Callable[[int], Columns], load_x: LoadX, starts: Sequence[ir.Value]
     ) -> list[Columns]:
-        builder = self._emit.builder
-        # PERF: integers may be added in any order, so few rows use several chains for latency.
-        num_chains = {1: 4, 2: 2}.get(self._rows, 1)
-        chains: list[list[Columns | None]] = [[None] * self._rows for _ in range(num_chains)]
-        is_signed = self._has_signed_weights
-        if not is_signed:
-            chains[0] = [[start] * self._width for start in starts]
-        for index, (k, columns) in enumerate(self._quads(load_group)):
-            sums = chains[index % num_chains]
+        sums = [[start] * self._width for start in starts]
+        if self._has_signed_weights and self._panel is INT8:
+            sums = [[self._emit.zero_ints()] * self._width for _ in starts]
+        for k, columns in self._quads(load_group):
             for row in range(self._rows):
                 x = load_x(row, k)
-                before = sums[row] or [self._emit.zero_ints()] * self._width
                 sums[row] = [
-                    self._emit.dot_quads(column, x, value)
-                    for column, value in zip(columns, before, strict=True)
+                    self._emit.dot_quads(column, x, total)
+                    for column, total in zip(columns, sums[row], strict=True)
                 ]
-        totals: list[Columns] = [row or [] for row in chains[0]]
-        for other in chains[1:]:
-            for row, values in enumerate(other):
-                totals[row] = [
-                    builder.add(a, b) for a, b in zip(totals[row], values or [], strict=True)
-                ]
-        if is_signed and self._panel is not INT8:
-            totals = [
-                [builder.add(value, start) for value in row]
-                for row, start in zip(totals, starts, strict=True)
-            ]
-        return totals
+        return sums
 
     @property
     def _has_signed_weights(self) -> bool:

@@ -11,6 +11,7 @@ from lite_kernels.cpu.isa.quantized_tile import (
     emit_quantized_tile,
     fetched_lines,
     quantized_rows,
+    single_quantized_rows,
 )
 from lite_kernels.cpu.isa.tile import emit_tile
 
@@ -19,7 +20,7 @@ _I64 = ir.IntType(64)
 
 def max_rows(isa: Isa, panel: PanelFormat) -> int:
     """Rows of one tile at most."""
-    return quantized_rows(isa) if panel.is_quantized else isa.max_rows
+    return quantized_rows(isa, panel) if panel.is_quantized else isa.max_rows
 
 
 def single_rows(isa: Isa, panel: PanelFormat) -> int:
@@ -27,7 +28,7 @@ def single_rows(isa: Isa, panel: PanelFormat) -> int:
 
     PERF: two half tiles of floats that prefetch beat one full tile by up to 1.7x.
     """
-    return max_rows(isa, panel) if panel.is_quantized else max_rows(isa, panel) // 2
+    return single_quantized_rows(isa, panel) if panel.is_quantized else isa.max_rows // 2
 
 
 def fetched_bytes(panel: PanelFormat) -> int:

@@ -14,6 +14,7 @@ from lite_kernels.cpu.isa.byte_products import BlockProducts, Columns
 from lite_kernels.cpu.isa.emitter import Emitter
 from lite_kernels.cpu.isa.panel import (
     GROUP_BYTES,
+    INT4,
     INT8,
     PANEL,
     ROW_BLOCK_BYTES,
@@ -27,13 +28,36 @@ _I32 = ir.IntType(32)
 
 # PERF: int4 takes so many instructions a cache line that its stream stalls unless it is fetched
 # ahead: 3 rows 40 % faster, 6 rows twice as fast. int8 loses 5 to 10 % by it.
-_AHEAD_BYTES = 8192
+_AHEAD_BYTES = 5120
 _L1, _L2 = 3, 2  # localities of a prefetch
 
 
-def quantized_rows(isa: Isa) -> int:
+def quantized_rows(isa: Isa, panel: PanelFormat) -> int:
     """Rows of one tile at most: beside each sum of a block stands the float it is added to."""
-    return isa.num_accumulators // 4 if isa.lanes == 16 else isa.num_accumulators // 2
+    if isa.lanes == 8 and panel is INT4:
+        return 4
+    return 6
+
+
+def single_quantized_rows(isa: Isa, panel: PanelFormat) -> int:
+    """Rows up to which a tile reads the panel in one pass, so that it needs no prefetch."""
+    most = quantized_rows(isa, panel)
+    return max(
+        (n for n in range(1, most + 1) if _width(isa, panel, n) == PANEL // isa.lanes), default=1
+    )
+
+
+def _sums_each(isa: Isa, panel: PanelFormat) -> int:
+    """Accumulators that a block's sum takes: one for each nibble where bytes are split."""
+    return 2 if isa.byte_products in ("maddubs", "multiply") and panel is INT8 else 1
+
+
+def _width(isa: Isa, panel: PanelFormat, rows: int) -> int:
+    """Vectors of a panel that one pass takes."""
+    width = PANEL // isa.lanes
+    while width > 1 and width * rows * _sums_each(isa, panel) > isa.num_accumulators:
+        width //= 2
+    return width
 
 
 def fetched_lines(panel: PanelFormat) -> int:
@@ -72,14 +96,11 @@ class _Tile:
         self._panel = panel
         self._rows = rows
         self._vector_bytes = 4 * isa.lanes
-        splits_bytes = isa.byte_products in ("maddubs", "multiply") and panel is INT8
-        sums_each = 2 if splits_bytes else 1
-        self._width = PANEL // isa.lanes
-        while self._width > 1 and self._width * rows * sums_each > isa.num_accumulators:
-            self._width //= 2
+        self._width = _width(isa, panel, rows)
         self.num_passes = PANEL // isa.lanes // self._width
         # A float that has no register left is kept in `out`, which stays in L1.
-        self._in_registers = self._width * rows * (sums_each + 1) <= isa.num_accumulators
+        registers = self._width * rows * (_sums_each(isa, panel) + 1)
+        self._in_registers = registers <= isa.num_accumulators
         self._cells = [(row, vector) for row in range(rows) for vector in range(self._width)]
         self._products = BlockProducts(emitter, panel, rows, self._width)
         self._weights, x, x_stride, self._out, self._num_blocks, self._prefetch = arguments
