@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peering import cases as all_cases
-from benchmarks.peering.checkpoint import MODELS, make_checkpoint, read_config
+from benchmarks.peering.checkpoint import CONFIGS, make_checkpoint, read_config
 from benchmarks.peering.comparison import (
     compare_engines,
     compare_servers,
@@ -50,7 +50,7 @@ def main() -> None:
 def _setup(args: argparse.Namespace) -> None:
     skipped = set_up(
         args.scratch,
-        args.model,
+        _model_files(args),
         names=args.peers,
         num_jobs=args.jobs,
         pip_arguments=args.pip_arguments.split(),
@@ -60,8 +60,7 @@ def _setup(args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    config, model = read_config(args.model), args.scratch / "models" / args.model
-    make_checkpoint(args.model, model / "checkpoint")
+    config, model = read_config(args.model), _model_files(args)
     chosen = [all_cases.BY_NAME[name] for name in args.cases]
     limits = _limits(chosen, config, args.threads)
     engines, skipped = _choose(ENGINES, args)
@@ -91,12 +90,11 @@ def _run(args: argparse.Namespace) -> None:
             "cases": cases,
         }
     figures["comparison"] = compare_engines(figures)
-    _finish(f"peers-{args.model}", figures, args.out)
+    _finish(f"peers-{args.model.name}", figures, args.out)
 
 
 def _serve(args: argparse.Namespace) -> None:
-    model = args.scratch / "models" / args.model
-    make_checkpoint(args.model, model / "checkpoint")
+    model = _model_files(args)
     servers, skipped = _choose(
         all_servers(args.scratch, model, num_threads=args.threads, num_clients=args.clients), args
     )
@@ -119,12 +117,12 @@ def _serve(args: argparse.Namespace) -> None:
         "skipped": skipped,
         "comparison": compare_servers(found),
     }
-    _finish(f"peers-serve-{args.model}", figures, args.out)
+    _finish(f"peers-serve-{args.model.name}", figures, args.out)
 
 
 def _table(args: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
-    for name in (f"peers-{args.model}", f"peers-serve-{args.model}"):
+    for name in (f"peers-{args.model.name}", f"peers-serve-{args.model.name}"):
         path = RESULTS / f"{name}.json"
         if not path.exists():
             _report(f"no {path}")
@@ -146,7 +144,7 @@ def _choose(
         if args.only and not any(text in candidate.name for text in args.only):
             continue
         if isinstance(candidate, Engine):
-            reason = missing(candidate, args.scratch, args.scratch / "models" / args.model)
+            reason = missing(candidate, args.scratch, args.scratch / "models" / args.model.name)
         else:
             reason = candidate.missing
         if reason is None:
@@ -155,6 +153,21 @@ def _choose(
             skipped[candidate.name] = reason
             _report(f"SKIPPED {candidate.name}: {reason}")
     return chosen, skipped
+
+
+def _model_source(text: str) -> Path:
+    found = [path for path in (CONFIGS / text, Path(text)) if (path / "config.json").is_file()]
+    if not found:
+        known = ", ".join(sorted(path.name for path in CONFIGS.iterdir()))
+        raise argparse.ArgumentTypeError(f"no config.json in {text!r}; there are {known}")
+    return found[0].resolve()
+
+
+def _model_files(args: argparse.Namespace) -> Path:
+    """Return the folder of the model in every format; its checkpoint is made if need be."""
+    directory: Path = args.scratch / "models" / args.model.name
+    make_checkpoint(args.model, directory / "checkpoint")
+    return directory
 
 
 def _limits(chosen: Sequence[all_cases.Case], config: dict[str, Any], num_threads: int) -> Limits:
@@ -174,7 +187,7 @@ def _limits(chosen: Sequence[all_cases.Case], config: dict[str, Any], num_thread
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    named = vars(args) | {"scratch": None, "command": None, "out": None}
+    named = vars(args) | {"scratch": None, "command": None, "out": None, "model": args.model.name}
     settings = {name: value for name, value in named.items() if value is not None}
     return settings | {"started": time.strftime("%Y-%m-%d"), "load_average": os.getloadavg()}
 
@@ -200,7 +213,12 @@ def _arguments() -> argparse.Namespace:
     def add(name: str, function: Any) -> argparse.ArgumentParser:
         command = commands.add_parser(name)
         command.set_defaults(command=function)
-        command.add_argument("--model", choices=MODELS, default=MODELS[0])
+        command.add_argument(
+            "--model",
+            type=_model_source,
+            default=CONFIGS / "qwen3-0.6b",
+            help="a folder of benchmarks/configs, or the path of another one with a config.json",
+        )
         return command
 
     setup, run, serve = add("setup", _setup), add("run", _run), add("serve", _serve)

@@ -10,7 +10,7 @@ from benchmarks.report import ROOT
 from lite.formats.checkpoint import open_checkpoint
 from lite.formats.safetensors import write_safetensors
 
-MODELS = ("qwen3-0.6b", "llama-3.2-1b")
+CONFIGS = ROOT / "benchmarks" / "configs"
 # Entries below this are single bytes, which may not be text on their own.
 FIRST_TEXT_ID = 256
 _CHAT_TEMPLATE = (
@@ -19,24 +19,19 @@ _CHAT_TEMPLATE = (
 )
 
 
-def config_directory(model: str) -> Path:
-    """Return the directory of a public config.json."""
-    return ROOT / "benchmarks" / "configs" / model
-
-
-def read_config(model: str) -> dict[str, Any]:
-    """Return the public config.json as a dict."""
-    config: dict[str, Any] = json.loads((config_directory(model) / "config.json").read_text())
+def read_config(source: Path) -> dict[str, Any]:
+    """Return the config.json of a directory as a dict."""
+    config: dict[str, Any] = json.loads((source / "config.json").read_text())
     return config
 
 
-def make_checkpoint(model: str, directory: Path) -> Path:
-    """Write the checkpoint unless it is there already, and return its directory."""
+def make_checkpoint(source: Path, directory: Path) -> None:
+    """Write a checkpoint of `source`'s config.json unless it is there already."""
     finished = directory / "tokenizer_config.json"
     if finished.is_file():
-        return directory
+        return
     directory.mkdir(parents=True, exist_ok=True)
-    source, config = config_directory(model), read_config(model)
+    config = read_config(source)
     shutil.copy(source / "config.json", directory / "config.json")
     with open_checkpoint(source, "dummy") as checkpoint:
         tensors = {name: checkpoint.tensors[name] for name in checkpoint.tensors}
@@ -53,7 +48,6 @@ def make_checkpoint(model: str, directory: Path) -> Path:
         "chat_template": _CHAT_TEMPLATE,
     }
     finished.write_text(json.dumps(description))
-    return directory
 
 
 def special_tokens(config: dict[str, Any]) -> dict[int, str]:

@@ -7,7 +7,6 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.peering.checkpoint import make_checkpoint
 from benchmarks.peering.engines import (
     RUNNERS,
     interpreter,
@@ -30,13 +29,13 @@ REQUIREMENTS: Mapping[str, list[str]] = {
 }
 # What shows that an environment is complete.
 IMPORTS = {
-    "ov": "openvino_genai, optimum.intel, nncf",
+    "ov": "openvino_genai, optimum.exporters.openvino.model_configs",
     "vllm": "vllm",
     "torch": "torch, transformers",
     "llama": "gguf, llama_cpp",
 }
-# Nothing here needs them, and vLLM's fail to load beside its own torch.
-UNWANTED = {"vllm": ["torchvision", "torchaudio", "torchcodec"]}
+# Nothing here needs them, and they fail to load beside a torch of another build.
+UNWANTED = ["torchvision", "torchaudio", "torchcodec"]
 CMAKE_OPTIONS = {
     "BUILD_SHARED_LIBS": "ON",
     "CMAKE_BUILD_TYPE": "Release",
@@ -64,11 +63,12 @@ class SetupError(Exception):
 
 
 def set_up(
-    scratch: Path, model: str, *, names: list[str], num_jobs: int, pip_arguments: list[str]
+    scratch: Path, directory: Path, *, names: list[str], num_jobs: int, pip_arguments: list[str]
 ) -> dict[str, str]:
-    """Make environments and files as far as possible; return name -> why it was skipped."""
-    directory = scratch / "models" / model
-    make_checkpoint(model, directory / "checkpoint")
+    """Make environments, and the files of the checkpoint in `directory`, as far as possible.
+
+    Returns name -> why it was skipped.
+    """
     skipped: dict[str, str] = {}
     for name in names:
         makers: list[Callable[[], None]] = [
@@ -96,8 +96,7 @@ def make_environment(name: str, scratch: Path, num_jobs: int, pip_arguments: lis
     pip = [str(python), "-m", "pip"]
     log = scratch / f"{name}-setup.log"
     _run([*pip, "install", *pip_arguments, *REQUIREMENTS[name]], log)
-    if name in UNWANTED:
-        _run([*pip, "uninstall", "--yes", *UNWANTED[name]], log)
+    _run([*pip, "uninstall", "--yes", *UNWANTED], log)
     if name == "llama":
         _build_llama(scratch, num_jobs, pip_arguments, log)
     if not is_complete(name, scratch):

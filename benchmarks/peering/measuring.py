@@ -83,11 +83,7 @@ class Measurement:
             found = runs.setdefault(engine.name, Runs())
             if engine.name in self.failed or found.error is not None:
                 continue
-            try:
-                process = self._pool.get(engine, upcoming)
-            except RunnerError as error:
-                self.failed[engine.name] = str(error)
-                self._report(f"{engine.name} CANNOT BE LOADED: {error}")
+            if (process := self._load(engine, upcoming)) is None:
                 continue
             try:
                 self._measure(process, engine, case, repeat, found)
@@ -107,10 +103,12 @@ class Measurement:
         differences: dict[str, Any] = {"reference": reference.name, "num_prompt": len(prompt)}
         order = [reference, *(e for e in engines if e is not reference)]
         for engine in order:
+            if (process := self._load(engine, ())) is None:
+                continue
             try:
-                found = self._logprobs(engine, prompt, candidates)
+                found = _logprobs(process, prompt, candidates)
                 candidates = candidates or list(found)
-                expected = self._logprobs(reference, prompt, list(found))
+                expected = _logprobs(self._pool.get(reference, ()), prompt, list(found))
             except RunnerError as error:
                 differences[engine.name] = {"error": str(error)}
                 self._report(f"{engine.name} NOT CHECKED: {error}")
@@ -123,24 +121,28 @@ class Measurement:
             self._report(f"{engine.name}: logprobs differ by at most {worst:.3f}")
         return differences
 
-    def _logprobs(
-        self, engine: Engine, prompt: list[int], token_ids: list[int]
-    ) -> dict[int, float]:
-        process = self._pool.get(engine, ())
-        reply = process.call(
-            "logprobs", timeout_s=CALL_TIMEOUT_S, prompt=prompt, token_ids=token_ids
-        )
-        return {int(i): float(logprob) for i, logprob in reply.items()}
+    def _load(self, engine: Engine, upcoming: Sequence[Engine]) -> RunnerProcess | None:
+        try:
+            return self._pool.get(engine, upcoming)
+        except RunnerError as error:
+            self.failed[engine.name] = str(error)
+            self._report(f"{engine.name} CANNOT BE LOADED: {error}")
+            return None
 
     def _measure(
         self, process: RunnerProcess, engine: Engine, case: Case, repeat: int, runs: Runs
     ) -> None:
         prompts = case.prompts(self._vocab_size, repeat)
+        description = self._pool.descriptions[engine.name]
+        if "memory_after_run" not in description:
+            _generate(process, prompts, case.num_output, case.keep_prompt)
+            description["memory_after_run"] = process.memory() | {"case": case.name}
         if not case.keep_prompt:
             warm_up = [prompt[:NUM_WARM_UP_PROMPT] for prompt in prompts]
             _generate(process, warm_up, min(NUM_WARM_UP_OUTPUT, case.num_output), False)
         own_probe = is_ours(engine) and case.num_seqs == 1 and case.metric == "decode"
-        for attempt in range(MAX_ATTEMPTS):
+        num_attempts = MAX_ATTEMPTS if self._patience_s else 1
+        for attempt in range(num_attempts):
             self._wait_until_idle()
             runs.num_attempts += 1
             own = [_probe(process)] if own_probe else []
@@ -152,7 +154,7 @@ class Measurement:
             bandwidth.append(read_bandwidth(self._num_threads))
             own += [_probe(process)] if own_probe else []
             disturbance = max(others_s, 0.0) / wall_s
-            if disturbance <= MAX_DISTURBANCE or attempt == MAX_ATTEMPTS - 1:
+            if disturbance <= MAX_DISTURBANCE or attempt == num_attempts - 1:
                 break
             self._report(f"{engine.name} disturbed by {disturbance:.2f} cores; once more")
         runs.rates.append(case.rate(result))
@@ -166,8 +168,6 @@ class Measurement:
             f"{case.name} {repeat + 1} {engine.name}: {runs.rates[-1]:.1f} tok/s "
             f"(probe {runs.bandwidth_gb_s[-1]:.0f} GB/s, others {disturbance:.2f} cores)"
         )
-        description = self._pool.descriptions[engine.name]
-        description.setdefault("memory_after_run", process.memory() | {"case": case.name})
 
     def _wait_until_idle(self) -> None:
         deadline_s, told = time.monotonic() + self._patience_s, False
@@ -213,6 +213,11 @@ def _generate(
     if lengths != [num_tokens] * len(prompts):
         raise RunnerError(f"asked for {num_tokens} tokens of each sequence, got {lengths}")
     return result
+
+
+def _logprobs(process: RunnerProcess, prompt: list[int], token_ids: list[int]) -> dict[int, float]:
+    reply = process.call("logprobs", timeout_s=CALL_TIMEOUT_S, prompt=prompt, token_ids=token_ids)
+    return {int(i): float(logprob) for i, logprob in reply.items()}
 
 
 def _probe(process: RunnerProcess) -> float:

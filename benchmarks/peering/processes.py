@@ -41,6 +41,7 @@ class RunnerProcess:
                 start_new_session=True,
             )
         self._pending = b""
+        self._closed = False
 
     def call(self, command: str, *, timeout_s: float, **arguments: Any) -> Any:
         """Send one request and return its result; the process runs only meanwhile.
@@ -48,6 +49,8 @@ class RunnerProcess:
         Raises:
             RunnerError: with what the engine said.
         """
+        if self._closed:
+            raise RunnerError(f"the process has ended; see {self._log}")
         self._signal(signal.SIGCONT)
         request = json.dumps({"command": command, "arguments": arguments}) + "\n"
         assert self._process.stdin is not None
@@ -78,6 +81,9 @@ class RunnerProcess:
 
     def close(self) -> None:
         """End every process of the session; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         self._signal(signal.SIGKILL)
         self._process.wait(_END_S)
         for stream in (self._process.stdin, self._process.stdout):
