@@ -75,24 +75,29 @@ def offline_variables() -> dict[str, str]:
 
 def vllm_variables(scratch: Path, limits: Limits) -> dict[str, str]:
     """Return what vLLM's CPU backend reads from the environment."""
-    cores = sorted(os.sched_getaffinity(0))[: limits.num_threads]
     variables = {
         "VLLM_CPU_KVCACHE_SPACE": str(-(-limits.kv_cache_bytes // GIB)),
-        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
         # In the process that is paused and whose memory is measured.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_LOGGING_LEVEL": "INFO",
     }
-    return variables | vllm_preload(scratch)
+    return variables | vllm_process_variables(scratch, limits.num_threads)
 
 
-def vllm_preload(scratch: Path) -> dict[str, str]:
-    """Return LD_PRELOAD with the libraries that vLLM recommends, as far as they are there."""
+def vllm_process_variables(scratch: Path, num_threads: int) -> dict[str, str]:
+    """Return what any process of vLLM needs: its cores, its cache, its libraries.
+
+    LD_PRELOAD names the libraries that its documentation recommends, as far as they are there.
+    """
+    cores = sorted(os.sched_getaffinity(0))[:num_threads]
     environment = scratch / "vllm"
     found = [str(path) for path in environment.glob("lib/libiomp5.so")]
     for folder in (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib64"), environment / "lib"):
         found += [str(folder / name) for name in _TCMALLOC if (folder / name).exists()][:1]
-    return {"LD_PRELOAD": ":".join(found)} if found else {}
+    variables = {
+        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+        "VLLM_CACHE_ROOT": str(scratch / "vllm-cache"),
+    }
+    return variables | ({"LD_PRELOAD": ":".join(found)} if found else {})
 
 
 def _lite(quantization: str | None, weights: str, name: str) -> Engine:

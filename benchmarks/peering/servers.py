@@ -18,7 +18,7 @@ from benchmarks.peering.engines import (
     interpreter,
     offline_variables,
     thread_variables,
-    vllm_preload,
+    vllm_process_variables,
 )
 from benchmarks.peering.environments import llama_server
 from benchmarks.peering.processes import session_cpu_s, session_pids
@@ -113,7 +113,6 @@ def _llama(scratch: Path, model: Path, name: str, num_threads: int, num_clients:
 
 def _vllm(scratch: Path, model: Path, num_threads: int) -> Server:
     port, python = _free_port(), interpreter("vllm", scratch)
-    cores = sorted(os.sched_getaffinity(0))[:num_threads]
     options = {
         "--model": str(model / "checkpoint"),
         "--served-model-name": MODEL_NAME,
@@ -131,11 +130,7 @@ def _vllm(scratch: Path, model: Path, num_threads: int) -> Server:
         name="vLLM BF16",
         family="vLLM",
         command=[*command, "--no-enable-prefix-caching"],
-        variables={
-            "VLLM_CPU_KVCACHE_SPACE": "2",
-            "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
-        }
-        | vllm_preload(scratch),
+        variables={"VLLM_CPU_KVCACHE_SPACE": "2"} | vllm_process_variables(scratch, num_threads),
         cwd=scratch,
         port=port,
         body={},
