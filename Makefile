@@ -57,6 +57,7 @@ demo-model:  ## train the bundled model again, and evaluate it: over an hour; go
 	$(DEMO_PYTHON) -m tools.demo_model.train $(DEMO)/data $(DEMO)/run
 	$(DEMO_PYTHON) -m tools.demo_model.export $(DEMO)/data $(DEMO)/run lite/assets/demo
 	$(DEMO_PYTHON) -m tools.demo_model.card $(DEMO)/data $(DEMO)/run lite/assets/demo
+	$(PYTHON) -m tools.docs_examples --write
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

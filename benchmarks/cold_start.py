@@ -1,10 +1,11 @@
 """From starting Python to the first token: the very first start, and later ones.
 
-    python benchmarks/cold_start.py --out benchmarks/results/cold_start.json
+    python -m benchmarks.cold_start
 
 Writes a 1.2 GB Qwen3-0.6B-shaped checkpoint of random weights with a tokenizer of 151,936 entries
-to --directory, then starts it in new processes: once with an empty kernel cache, --repeats times
-with a warm one. The page cache is warm, since the checkpoint has just been written or read.
+to --directory, and what `lite quantize` makes of it beside it. Then starts them in new processes:
+once with an empty kernel cache, --repeats times with a warm one, the ways of loading interleaved.
+The page cache is warm, since every file has just been written or read.
 """
 
 import argparse
@@ -25,15 +26,26 @@ from lite.formats.safetensors import write_safetensors
 
 CONFIG = Path(__file__).parent / "configs" / "qwen3-0.6b"
 START = """
-import sys, time
+import json, sys, time
 from lite import LLM, SamplingParams
-llm = LLM(sys.argv[1], num_threads=int(sys.argv[2]), max_model_len=4096)
+llm = LLM(sys.argv[1], max_model_len=4096, **json.loads(sys.argv[2]))
 loaded = time.time()
 for delta in llm.stream("Hello, how are you?", SamplingParams(temperature=0.0, max_tokens=4)):
     print(loaded, time.time(), flush=True)
     break
 llm.close()
 """
+
+
+# Ways to load: directory beside the checkpoint, settings.
+WAYS: dict[str, tuple[str, dict[str, object]]] = {
+    "bfloat16": (".", {}),
+    "bfloat16, weights_cache": (".", {"weights_cache": True}),
+    "int8 while loading": (".", {"quantization": "int8"}),
+    "int4 while loading": (".", {"quantization": "int4"}),
+    "int8 checkpoint": ("int8", {}),
+    "int4 checkpoint": ("int4", {}),
+}
 
 
 def main() -> None:
@@ -47,28 +59,37 @@ def main() -> None:
     directory = Path(args.directory or Path(tempfile.gettempdir()) / "lite-cold-start")
     make_checkpoint(directory)
     cache = Path(tempfile.mkdtemp(prefix="lite-cache-"))
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     try:
-        runs = [start(directory, cache, args.threads) for _ in range(1 + args.repeats)]
+        first = start("bfloat16", directory, cache, args.threads)
+        for way in WAYS:  # compiles what is missing, fills the cache of weights
+            start(way, directory, cache, args.threads)
+        for _ in range(args.repeats):
+            for way in WAYS:
+                runs[way].append(start(way, directory, cache, args.threads))
     finally:
         shutil.rmtree(cache)
-    first, later = runs[0], runs[1:]
-    figures = {
-        "first_start_ever_s": first["first_token_s"],
-        "later_start_s": statistics.median(run["first_token_s"] for run in later),
-        "later_loaded_s": statistics.median(run["loaded_s"] for run in later),
-        "checkpoint_bytes": (directory / "model.safetensors").stat().st_size,
-    }
+    files = {way: directory / WAYS[way][0] / "model.safetensors" for way in WAYS}
+    figures = {"first_start_ever_s": first["first_token_s"]}
+    for way, found in runs.items():
+        for name in ("loaded_s", "first_token_s"):
+            figures[f"{way}: {name}"] = statistics.median(run[name] for run in found)
+    for way in ("bfloat16", "int8 checkpoint", "int4 checkpoint"):
+        figures[f"{way}: bytes"] = files[way].stat().st_size
+        figures[f"{way}: reading the file_s"] = min(read_file(files[way]) for _ in range(3))
     for name, value in figures.items():
-        print(f"{name:20} {value:.2f}")
-    write_result("cold_start", {"medians": figures, "runs": runs}, args.out)
+        print(f"{name:40} {value:.2f}")
+    write_result("cold_start", {"medians": figures, "first": first, "runs": runs}, args.out)
 
 
-def start(directory: Path, cache: Path, num_threads: int) -> dict[str, float]:
+def start(way: str, directory: Path, cache: Path, num_threads: int) -> dict[str, float]:
     """Start a process; return seconds until the model is loaded and until the first token."""
     environment = os.environ | {"LITE_CACHE_DIR": str(cache)}
+    place, settings = WAYS[way]
+    options = json.dumps({"num_threads": num_threads} | settings)
     started_s = time.time()
     done = subprocess.run(
-        [sys.executable, "-c", START, str(directory), str(num_threads)],
+        [sys.executable, "-c", START, str(directory / place), options],
         env=environment,
         check=True,
         stdout=subprocess.PIPE,
@@ -78,10 +99,28 @@ def start(directory: Path, cache: Path, num_threads: int) -> dict[str, float]:
     return {"loaded_s": loaded_s - started_s, "first_token_s": first_token_s - started_s}
 
 
+def read_file(path: Path) -> float:
+    """Return the seconds that reading a file into memory takes."""
+    buffer = bytearray(1 << 20)
+    started_s = time.perf_counter()
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+    return time.perf_counter() - started_s
+
+
 def make_checkpoint(directory: Path) -> None:
-    """Write the checkpoint unless it is there already."""
-    if (directory / "tokenizer.json").is_file():
-        return
+    """Write the checkpoint and the quantized ones, unless they are there already."""
+    if not (directory / "tokenizer.json").is_file():
+        _write_checkpoint(directory)
+    for quantization in ("int8", "int4"):
+        if not (directory / quantization).exists():
+            target = str(directory / quantization)
+            command = ["quantize", str(directory), target, "--quantization", quantization]
+            subprocess.run([sys.executable, "-m", "lite", *command], check=True)
+
+
+def _write_checkpoint(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copy(CONFIG / "config.json", directory / "config.json")
     with open_checkpoint(CONFIG, "dummy") as checkpoint:

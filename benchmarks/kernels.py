@@ -17,6 +17,7 @@ from benchmarks.report import write_result
 from lite_kernels.cpu import CpuKernels
 from lite_kernels.cpu.isa import host_isa
 from lite_kernels.cpu.probe import multiply_rate, read_bandwidth
+from lite_kernels.dtypes import QUANTIZATIONS
 
 # Qwen3-0.6B: (in, out, whether gated) of one layer, and the head.
 LAYER = [(1024, 4096, False), (2048, 1024, False), (1024, 3072, True), (3072, 1024, False)]
@@ -29,17 +30,22 @@ STREAM_BYTES = 320 << 20  # beyond the caches
 class Model:
     """The linear layers of one decode step, over a bound number of rows."""
 
-    def __init__(self, kernels: CpuKernels, shapes: list[tuple[int, int, bool]]) -> None:
+    def __init__(
+        self, kernels: CpuKernels, weights: str, shapes: list[tuple[int, int, bool]]
+    ) -> None:
         self._kernels = kernels
         self._linears = []
         dtype = np.uint16 if kernels.dtype == "bfloat16" else np.float32
         one = 0x3C00 if kernels.dtype == "bfloat16" else 1 / 128
         for k, n, is_gated in shapes:
             weight = np.full((n, k), one, dtype)
+            quantization = weights if weights in QUANTIZATIONS else None
+            if quantization and (k, n, is_gated) == HEAD:
+                quantization = "int8"
             packed = (
-                kernels.pack_gated_linear(weight, weight)
+                kernels.pack_gated_linear(weight, weight, quantization=quantization)
                 if is_gated
-                else kernels.pack_linear([weight])
+                else kernels.pack_linear([weight], quantization=quantization)
             )
             self._linears.append((k, n, is_gated, packed))
         self.nbytes = sum(packed.nbytes for *_, packed in self._linears)
@@ -68,9 +74,10 @@ def main() -> None:
     args = _arguments()
     runs: dict[str, list[float]] = {}
     for num_threads in args.threads:
-        for dtype in args.dtypes:
+        for weights in args.weights:
+            dtype = "float32" if weights == "float32" else "bfloat16"
             kernels = CpuKernels(dtype=dtype, num_threads=num_threads)
-            _measure(kernels, args, runs)
+            _measure(kernels, weights, args, runs)
             kernels.close()
     figures = {name: statistics.median(values) for name, values in runs.items()}
     for name, value in figures.items():
@@ -79,15 +86,18 @@ def main() -> None:
     write_result("kernels", {"settings": settings, "medians": figures, "runs": runs}, args.out)
 
 
-def _measure(kernels: CpuKernels, args: argparse.Namespace, runs: dict[str, list[float]]) -> None:
-    prefix = f"{kernels.dtype}_{kernels.num_threads}t"
+def _measure(
+    kernels: CpuKernels, weights: str, args: argparse.Namespace, runs: dict[str, list[float]]
+) -> None:
+    prefix = f"{weights}_{kernels.num_threads}t"
     k, n = args.shape
-    itemsize = 2 if kernels.dtype == "bfloat16" else 4
-    stream = Model(kernels, [(k, n, False)] * max(2, STREAM_BYTES // (k * n * itemsize)))
-    resident = Model(kernels, [(k, n, False)] * 2)
+    quantization = weights if weights in QUANTIZATIONS else None
+    nbytes = kernels.linear_nbytes(n, k, quantization)
+    stream = Model(kernels, weights, [(k, n, False)] * max(2, STREAM_BYTES // nbytes))
+    resident = Model(kernels, weights, [(k, n, False)] * 2)
     products = {rows: (stream if rows <= 64 else resident) for rows in ROWS}
     programs = {rows: model.program(rows) for rows, model in products.items()}
-    step = Model(kernels, LAYER * NUM_LAYERS + [HEAD]) if args.model else None
+    step = Model(kernels, weights, LAYER * NUM_LAYERS + [HEAD]) if args.model else None
     steps = {} if step is None else {rows: step.program(rows) for rows in (1, 8, 16, 32)}
 
     def add(name: str, value: float) -> None:
@@ -97,7 +107,7 @@ def _measure(kernels: CpuKernels, args: argparse.Namespace, runs: dict[str, list
         run()
     for _ in range(args.repeats):
         bandwidth = read_bandwidth(kernels.num_threads)
-        peak = multiply_rate(kernels.num_threads, dtype=kernels.dtype)
+        peak = multiply_rate(kernels.num_threads, dtype="int8" if quantization else weights)
         add("read_gb_s", bandwidth / 1e9)
         add("peak_gflop_s", peak / 1e9)
         for rows, run in programs.items():
@@ -126,7 +136,7 @@ def _time(run: Callable[[], None]) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument("--weights", nargs="+", default=["bfloat16", "float32", *QUANTIZATIONS])
     parser.add_argument("--shape", type=int, nargs=2, default=[2048, 8192], metavar=("K", "N"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--model", action="store_true", help="also Qwen3-0.6B's linear layers")

@@ -13,11 +13,13 @@ Seconds = Annotated[float, Meta(ge=0.0)]
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which checkpoint, and how it is read."""
 
-    model: NonEmpty = "demo"  # a directory, or the name of a bundled checkpoint
+    model: NonEmpty = "demo"  # a directory, or the bundled model
     served_model_name: str | None = None
     tokenizer: str | None = None
     load_format: Literal["auto", "safetensors", "dummy"] = "auto"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    quantization: Literal["int8", "int4"] | None = None  # None: as the checkpoint is
+    weights_cache: bool = False
     max_model_len: Positive | None = None
     chat_template: str | None = None  # a file
     generation_config: Literal["auto", "none"] = "auto"

@@ -38,6 +38,8 @@ class LLM:
         model: a checkpoint directory, or the name of a bundled model.
         device: "auto" or "cpu".
         dtype: "auto" (the checkpoint's), "bfloat16" or "float32".
+        quantization: "int8" or "int4" quantizes the weights while loading; None leaves them as
+            the checkpoint has them.
         max_model_len: longest sequence, prompt and output; None for what the model and the
             memory allow.
         max_num_seqs: sequences computed together.
@@ -60,6 +62,7 @@ class LLM:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        quantization: str | None = None,
         max_model_len: int | None = None,
         max_num_seqs: int = 256,
         max_num_batched_tokens: int = 2048,
@@ -72,6 +75,7 @@ class LLM:
         named = {
             "device": device,
             "dtype": dtype,
+            "quantization": quantization,
             "max_model_len": max_model_len,
             "max_num_seqs": max_num_seqs,
             "max_num_batched_tokens": max_num_batched_tokens,

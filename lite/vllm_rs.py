@@ -41,7 +41,8 @@ class Message:
 class EngineConfig:
     """vllm.rs' engine settings.
 
-    `quant`, more than one shard and a device other than the CPU are not implemented and refused.
+    `tokenizer_config`, more than one shard and a device other than the CPU are not implemented
+    and refused.
     """
 
     model_path: str
@@ -52,7 +53,7 @@ class EngineConfig:
     max_num_seqs: int = 32
     max_model_len: int | None = None
     max_num_batched_tokens: int = 2048
-    quant: str | None = None
+    quant: str | None = None  # q8_0, q4_0 or q4k: the nearest of int8 and int4
     num_shards: int | None = 1
     device_id: int | None = None
     prefix_cache: bool = True
@@ -60,7 +61,6 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         unsupported = {
-            "quant": self.quant,
             "tokenizer_config": self.tokenizer_config,
             "device_id": self.device_id or None,
             "num_shards": None if self.num_shards in (None, 1) else self.num_shards,
@@ -120,6 +120,7 @@ class Engine:
             raise ConfigError(f"dtype {dtype!r} is not supported; use one of {', '.join(DTYPES)}.")
         settings: dict[str, Any] = {
             "dtype": DTYPES[dtype],
+            "quantization": config.quant,
             "tokenizer": config.tokenizer,
             "num_kv_blocks": config.num_blocks,
             "block_size": config.block_size,

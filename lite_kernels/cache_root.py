@@ -1,4 +1,4 @@
-"""Where files that can be made again are kept: compiled kernels, the demo checkpoint."""
+"""Where files that can be made again are kept: compiled kernels."""
 
 import errno
 import os

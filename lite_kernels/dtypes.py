@@ -1,4 +1,4 @@
-"""bfloat16 held as uint16 bit patterns: NumPy has no such type."""
+"""Number formats that NumPy lacks: bfloat16, held as uint16 bits, and quantized weights."""
 
 from typing import Any
 
@@ -7,6 +7,10 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 UInt16Array = npt.NDArray[np.uint16]
+
+# Formats of quantized weights: blocks of 32 inputs share a float16 scale.
+QUANTIZATIONS = ("int8", "int4")
+QUANTIZED_BLOCK = 32
 
 
 def to_bfloat16(values: npt.ArrayLike) -> UInt16Array:

@@ -9,6 +9,11 @@ are int32. Arrays are C-contiguous, `out` comes last and is preallocated, nothin
 Accumulation is float32. T, S and R are read from the arrays' first dimensions (views of
 workspace arrays of full capacity).
 
+Weights may be quantized: "int8" or "int4", blocks of 32 inputs with a float16 scale. The rows
+that enter such a product are quantized too, to int8 in blocks of 32 with a float32 scale, from
+float32 and instead of a rounding to "act". `reference_quantized.py` defines every bit: blocks are
+summed in int32, then added in ascending order by one fused multiply-add each.
+
 Batch invariance: an output element is computed by the same sequence of operations whatever T,
 S, R, the chunk boundaries and the other rows are; so results are bit-identical in any schedule.
 
@@ -17,9 +22,9 @@ appended to `program`, which `kernels.run(program)` executes any number of times
 arrays (a CUDA graph, or its equivalent on a CPU); outside they execute before they return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Array = Any  # numpy.ndarray on the CPU, cupy.ndarray on a GPU
 
@@ -42,6 +47,17 @@ class Program(Protocol):
     """A recorded sequence of operations."""
 
 
+class ObservedProgram(Protocol):
+    """A program, or what runs one operation at once, as a `RunObserver` sees it."""
+
+    kernel_names: list[str]  # of each entry; grows while the program is recorded
+
+
+# Receives what ran, and int64 [2 + entries] nanoseconds of CLOCK_MONOTONIC: when the run began,
+# when the threads were awake, and when each entry had ended on all of them.
+RunObserver = Callable[[ObservedProgram, Array], None]
+
+
 class Kernels(Protocol):
     """One backend on one device."""
 
@@ -52,19 +68,50 @@ class Kernels(Protocol):
     # --- load time -------------------------------------------------------------------------
 
     def pack_linear(
-        self, weights: Sequence[Array], biases: Sequence[Array | None] | None = None
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array | None] | None = None,
+        *,
+        quantization: str | None = None,
     ) -> Linear:
         """Pack row-major [N_i, K] weights, stacked along N, for `norm_linear` and friends.
 
         Weights are float32, float16, or uint16 bit patterns of bfloat16; biases the same, or
-        None per part for none. The inputs (memory maps) are not kept.
+        None per part for none. The inputs (memory maps) are not kept, nor copied as a whole.
+
+        Args:
+            quantization: "int8", "int4", or None for the kernels' dtype. A block of 32 weights
+                that holds a NaN or an infinity, or is too large for a float16 scale (beyond 8e6
+                for int8, 4e5 for int4), becomes NaN.
+
+        Raises:
+            ValueError: a shape, dtype or quantization that is not supported.
         """
         ...
 
     def pack_gated_linear(
-        self, gate: Array, up: Array, biases: tuple[Array | None, Array | None] = (None, None)
+        self,
+        gate: Array,
+        up: Array,
+        biases: tuple[Array | None, Array | None] = (None, None),
+        *,
+        quantization: str | None = None,
     ) -> Linear:
         """Pack gate and up projections, each [I, K], for `norm_gated_linear`."""
+        ...
+
+    def linear_nbytes(
+        self,
+        out_features: int,
+        in_features: int,
+        quantization: str | None = None,
+        *,
+        gated: bool = False,
+    ) -> int:
+        """Bytes that packing weights of this shape takes, biases aside, for planning memory.
+
+        `gated`: both projections of a gated pair, each [out_features, in_features].
+        """
         ...
 
     def pack_embedding(self, weight: Array) -> Array:
@@ -92,7 +139,10 @@ class Kernels(Protocol):
     # --- a step ----------------------------------------------------------------------------
 
     def embed(self, token_ids: Array, table: Array | Linear, out: Array) -> None:
-        """out[t] = table[token_ids[t]]; int32 [T] -> float32 [T, H]. A tied head is a Linear."""
+        """out[t] = table[token_ids[t]]; int32 [T] -> float32 [T, H].
+
+        A tied head is a Linear, quantized to int8 or not at all.
+        """
         ...
 
     def rope_rows(self, cos_sin: Array, positions: Array, out: Array) -> None:
@@ -102,7 +152,10 @@ class Kernels(Protocol):
     def norm_linear(
         self, x: Array, norm_weight: Array, eps: float, linear: Linear, out: Array
     ) -> None:
-        """out = act(rms_norm(x) * norm_weight) @ W.T + bias; float32 [T, H] -> float32 [T, N]."""
+        """out = act(rms_norm(x) * norm_weight) @ W.T + bias; float32 [T, H] -> float32 [T, N].
+
+        A quantized `linear` takes the normed row unrounded and quantizes it, here and below.
+        """
         ...
 
     def qk_norm_rope_store(
@@ -242,4 +295,16 @@ class Kernels(Protocol):
 
     def close(self) -> None:
         """Release threads and device memory; idempotent."""
+        ...
+
+
+@runtime_checkable
+class ObservableKernels(Protocol):
+    """A backend that can time its entries one by one, for profiles."""
+
+    def observe_runs(self, observer: RunObserver | None) -> None:
+        """Time every entry from now on and call `observer` after each run; None: no longer.
+
+        `observer` runs on the thread that ran the program. Unobserved runs read no clock.
+        """
         ...

@@ -3,37 +3,17 @@
 Rows are computed one by one, so results do not depend on what else is in the batch.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lite_kernels import reference_sampling as sampling
-from lite_kernels.dtypes import from_bfloat16, to_bfloat16, to_float32
+from lite_kernels.dtypes import Float32Array, from_bfloat16, to_bfloat16, to_float32
 from lite_kernels.interface import Array
-
-Float32Array = npt.NDArray[np.float32]
-
-
-@dataclass(slots=True, kw_only=True)
-class ReferenceLinear:
-    """Row-major weights [N, K] and bias [N], as float32 values of the kernels' dtype."""
-
-    weight: Float32Array
-    bias: Float32Array | None
-    nbytes: int
-
-    @property
-    def in_features(self) -> int:
-        return int(self.weight.shape[1])
-
-    @property
-    def out_features(self) -> int:
-        return int(self.weight.shape[0])
+from lite_kernels.reference_linear import ACTIVATIONS, ReferenceLinear, apply_linear
+from lite_kernels.reference_quantized import quantize_weight, quantized_row_nbytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +58,10 @@ class ReferenceKernels:
     def _round(self, values: Float32Array) -> Float32Array:
         return self._from_act(self._to_act(values))
 
+    def _apply(self, linear: ReferenceLinear, values: Float32Array) -> Float32Array:
+        """Return values @ W.T + bias; what enters is rounded to the dtype, or quantized."""
+        return apply_linear(linear, values if linear.is_quantized else self._round(values))
+
     def _execute(self, operation: Callable[[], None]) -> None:
         if self._recording is None:
             operation()
@@ -87,9 +71,13 @@ class ReferenceKernels:
     # --- load time -------------------------------------------------------------------------
 
     def pack_linear(
-        self, weights: Sequence[Array], biases: Sequence[Array | None] | None = None
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array | None] | None = None,
+        *,
+        quantization: str | None = None,
     ) -> ReferenceLinear:
-        weight = self._round(np.concatenate([to_float32(w) for w in weights]))
+        stacked = np.concatenate([to_float32(w) for w in weights])
         bias = None
         if biases is not None and any(b is not None for b in biases):
             bias = np.concatenate(
@@ -98,14 +86,36 @@ class ReferenceKernels:
                     for w, b in zip(weights, biases, strict=True)
                 ]
             )
-        nbytes = weight.size * (2 if self.dtype == "bfloat16" else 4)
+        num_rows, in_features = stacked.shape
+        nbytes = self.linear_nbytes(num_rows, in_features, quantization)
         nbytes += 0 if bias is None else bias.nbytes
+        weight = (
+            self._round(stacked) if quantization is None else quantize_weight(stacked, quantization)
+        )
         return ReferenceLinear(weight=weight, bias=bias, nbytes=nbytes)
 
     def pack_gated_linear(
-        self, gate: Array, up: Array, biases: tuple[Array | None, Array | None] = (None, None)
+        self,
+        gate: Array,
+        up: Array,
+        biases: tuple[Array | None, Array | None] = (None, None),
+        *,
+        quantization: str | None = None,
     ) -> ReferenceLinear:
-        return self.pack_linear([gate, up], biases)
+        return self.pack_linear([gate, up], biases, quantization=quantization)
+
+    def linear_nbytes(
+        self,
+        out_features: int,
+        in_features: int,
+        quantization: str | None = None,
+        *,
+        gated: bool = False,
+    ) -> int:
+        num_rows = 2 * out_features if gated else out_features
+        if quantization is not None:
+            return num_rows * quantized_row_nbytes(in_features, quantization)
+        return num_rows * in_features * (2 if self.dtype == "bfloat16" else 4)
 
     def pack_embedding(self, weight: Array) -> Array:
         return self._to_act(to_float32(weight))
@@ -137,7 +147,7 @@ class ReferenceKernels:
     def embed(self, token_ids: Array, table: Array | ReferenceLinear, out: Array) -> None:
         def run() -> None:
             if isinstance(table, ReferenceLinear):
-                out[:] = table.weight[token_ids]
+                out[:] = table.dequantize()[token_ids]
             else:
                 out[:] = self._from_act(table[token_ids])
 
@@ -153,8 +163,7 @@ class ReferenceKernels:
         self, x: Array, norm_weight: Array, eps: float, linear: ReferenceLinear, out: Array
     ) -> None:
         def run() -> None:
-            normed = self._round(rms_norm(x, norm_weight, eps))
-            out[:] = apply_linear(normed, linear)
+            out[:] = self._apply(linear, rms_norm(x, norm_weight, eps))
 
         self._execute(run)
 
@@ -216,7 +225,7 @@ class ReferenceKernels:
 
     def linear_add(self, x: Array, linear: ReferenceLinear, residual: Array) -> None:
         def run() -> None:
-            residual[:] += apply_linear(self._from_act(x), linear)
+            residual[:] += self._apply(linear, self._from_act(x))
 
         self._execute(run)
 
@@ -232,8 +241,8 @@ class ReferenceKernels:
         activate = ACTIVATIONS[activation]
 
         def run() -> None:
-            normed = self._round(rms_norm(x, norm_weight, eps))
-            gate, up = np.split(apply_linear(normed, linear), 2, axis=1)
+            product = self._apply(linear, rms_norm(x, norm_weight, eps))
+            gate, up = np.split(product, 2, axis=1)
             out[:] = self._to_act(activate(gate) * up)
 
         self._execute(run)
@@ -248,8 +257,7 @@ class ReferenceKernels:
         out: Array,
     ) -> None:
         def run() -> None:
-            normed = self._round(rms_norm(x[rows], norm_weight, eps))
-            out[:] = apply_linear(normed, linear)
+            out[:] = self._apply(linear, rms_norm(x[rows], norm_weight, eps))
 
         self._execute(run)
 
@@ -348,16 +356,6 @@ def rms_norm(x: Float32Array, weight: Float32Array, eps: float) -> Float32Array:
     return x * inverse * weight
 
 
-def apply_linear(x: Float32Array, linear: ReferenceLinear) -> Float32Array:
-    """Return x @ W.T + bias, row by row."""
-    out = np.empty((len(x), linear.out_features), np.float32)
-    for row, result in zip(x, out, strict=True):
-        result[:] = linear.weight @ row
-    if linear.bias is not None:
-        out += linear.bias
-    return out
-
-
 def rotate(x: Float32Array, cos_sin: Float32Array) -> Float32Array:
     """Rotate [T, H, D] by cos_sin [T, D]: value i pairs with i + D/2 (`rotate_half`)."""
     cos, sin = np.split(cos_sin[:, None, :], 2, axis=-1)
@@ -374,25 +372,3 @@ def attend(q: Float32Array, keys: Float32Array, values: Float32Array) -> Float32
         weights = np.exp(scores - scores.max())
         out[h] = weights @ values[:, h // group] / weights.sum()
     return out
-
-
-def silu(x: Float32Array) -> Float32Array:
-    """Return x * sigmoid(x), without overflow."""
-    sigmoid: Float32Array = np.exp(-np.logaddexp(np.float32(0.0), -x))
-    return x * sigmoid
-
-
-def gelu(x: Float32Array) -> Float32Array:
-    """Return x * Phi(x), by the error function."""
-    phi = [0.5 * (1.0 + math.erf(value * 0.5**0.5)) for value in x.flat]
-    return x * np.array(phi, np.float32).reshape(x.shape)
-
-
-def gelu_tanh(x: Float32Array) -> Float32Array:
-    """Return the tanh approximation of GELU."""
-    inner = np.float32(math.sqrt(2.0 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
-    phi: Float32Array = np.float32(0.5) * (np.float32(1.0) + np.tanh(inner))
-    return x * phi
-
-
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"silu": silu, "gelu": gelu, "gelu_tanh": gelu_tanh}

@@ -125,7 +125,9 @@ def create_services(config: Config, *, engine: EngineControl, generator: TextGen
 
 def fingerprint(config: Config) -> str:
     """Return `system_fingerprint`: changes with whatever may change an output."""
-    decides = (__version__, config.model, config.engine.device)
+    # Where the packed weights were kept changes no bit of them.
+    model = msgspec.structs.replace(config.model, weights_cache=False)
+    decides = (__version__, model, config.engine.device)
     digest = hashlib.sha256(msgspec.json.encode(decides)).hexdigest()
     return f"fp_{digest[:12]}"
 

@@ -14,11 +14,18 @@ from lite.messages import GenerateRequest, SamplingSpec, TokenOutput
 from tests.checkpoints import make_checkpoint
 
 
-def tiny_model(path: Path, *, dtype: str = "bfloat16", **overrides: Any) -> LoadedModel:
+def tiny_model(
+    path: Path, *, dtype: str = "bfloat16", quantization: str | None = None, **overrides: Any
+) -> LoadedModel:
     """Load a tiny random checkpoint written to `path`."""
     make_checkpoint(path, gain=3.0, **overrides)
     config = Config(
-        model=ModelConfig(model=str(path), dtype=dtype, max_model_len=512),  # type: ignore[arg-type]
+        model=ModelConfig(
+            model=str(path),
+            dtype=dtype,  # type: ignore[arg-type]
+            quantization=quantization,  # type: ignore[arg-type]
+            max_model_len=512,
+        ),
         engine=EngineConfig(num_kv_blocks=64, num_threads=2),
     )
     return load_model(config)

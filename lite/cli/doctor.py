@@ -12,6 +12,7 @@ from pathlib import Path
 from lite.cli import flags
 from lite.config import ModelConfig
 from lite.errors import LiteError
+from lite.machine import cpu_name
 from lite.settings import check_public_bind
 from lite.version import __version__
 
@@ -78,20 +79,11 @@ def _cpu() -> Iterator[Finding]:
     from lite_kernels.cpu.isa import ISAS, host_isa, supported
     from lite_kernels.cpu.topology import available_cores
 
-    yield Finding("cpu", f"{_cpu_name()} ({platform.machine()})")
+    yield Finding("cpu", f"{cpu_name()} ({platform.machine()})")
     others = ", ".join(isa.name for isa in ISAS if supported(isa))
     yield Finding("isa", f"{host_isa().name} (this CPU has: {others})")
     threads = os.cpu_count() or 1
     yield Finding("cores", f"{available_cores()} usable, {threads} hardware threads")
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "unknown")
 
 
 def _memory() -> Iterator[Finding]:
@@ -140,12 +132,17 @@ def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _model(config: ModelConfig) -> Iterator[Finding]:
+    from lite.engine.loading import resolve_dtype
+    from lite.engine.weight_source import WeightSource
     from lite.formats.checkpoint import open_checkpoint
     from lite.models import declare
     from lite.models.location import locate_model
 
     location = locate_model(config.model)
     with open_checkpoint(location.config_file, config.load_format, seed=config.seed) as checkpoint:
-        declare(checkpoint.config, file=str(checkpoint.config_file))
-        architectures = ", ".join(checkpoint.config.get("architectures", ["unnamed"]))
-    yield Finding("model", f"{config.model}: {architectures}, supported")
+        decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
+        source = WeightSource.find(decoder, checkpoint, config)
+        dtype = resolve_dtype(config.dtype, checkpoint.config)
+    stored = " (as stored)" if source.is_packed else ""
+    weights = f"{source.quantization or dtype} weights{stored}"
+    yield Finding("model", f"{config.model}: {decoder.architecture}, supported, {weights}")

@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NoReturn, TypeAlias
 
 from msgspec import inspect
@@ -27,16 +27,23 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_command(
-    commands: Commands, name: str, summary: str, sections: Sequence[str]
+    commands: Commands,
+    name: str,
+    summary: str,
+    sections: Sequence[str],
+    *,
+    only: Collection[str] = SETTINGS,
 ) -> argparse.ArgumentParser:
-    """Add a subcommand with the flags of some sections of the configuration."""
+    """Add a subcommand with the flags of some sections, or of `only` some of their settings."""
     parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     parser.set_defaults(parser=parser)
-    add_settings(parser, sections)
+    add_settings(parser, sections, only)
     return parser
 
 
-def add_settings(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
+def add_settings(
+    parser: argparse.ArgumentParser, sections: Sequence[str], only: Collection[str]
+) -> None:
     """Add `--config`, a flag for every setting of the sections, and the known aliases."""
     parser.add_argument(
         "-c", "--config", metavar="FILE", help="a YAML or TOML file; default: ./config.yaml"
@@ -47,12 +54,16 @@ def add_settings(parser: argparse.ArgumentParser, sections: Sequence[str]) -> No
             aliases.setdefault(target.path, []).append(flag)
     for section in sections:
         group = parser.add_argument_group(section)
-        for setting in (one for one in SETTINGS.values() if one.section == section):
+        for setting in (SETTINGS[path] for path in only if path.startswith(f"{section}.")):
             _add_setting(group, setting, aliases.get(setting.path, []))
     for flag, target in FLAGS.items():
         if isinstance(target, Unsupported):
             parser.add_argument(flag, dest=_UNSUPPORTED + flag, help=argparse.SUPPRESS)
-        elif target.convert is not None and SETTINGS[target.path].section in sections:
+        elif (
+            target.convert is not None
+            and target.path in only
+            and SETTINGS[target.path].section in sections
+        ):
             parser.add_argument(
                 flag, dest=_SETTING + target.path, type=target.convert, help=argparse.SUPPRESS
             )

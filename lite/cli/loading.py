@@ -29,10 +29,14 @@ def open_llm(loaded: Loaded) -> "LLM":
     return LLM.from_config(config)
 
 
-def command_config(loaded: Loaded) -> Config:
-    """Return the configuration with the defaults of a command instead of a server's."""
+def command_config(loaded: Loaded, **defaults: object) -> Config:
+    """Return the configuration with the defaults of a command instead of a server's.
+
+    Keywords are further defaults of the engine's section.
+    """
     config = loaded.config
-    for path, value in _COMMAND_DEFAULTS.items():
+    further = {f"engine.{name}": value for name, value in defaults.items()}
+    for path, value in (_COMMAND_DEFAULTS | further).items():
         if not loaded.origins[path].startswith(("flag", "environment")):
             section, field = path.split(".")
             changed = replace(getattr(config, section), **{field: value})

@@ -23,15 +23,14 @@ from lite.engine.requests import (
     token_output,
 )
 from lite.engine.runner import Runner
-from lite.engine.sampler import NONE_LEFT, SampledRows, SequenceSampling
-from lite.engine.stats import EngineObserver, NullObserver
+from lite.engine.sampler import SampledRows, SequenceSampling, no_token_error
+from lite.engine.stats import EngineObserver, NullObserver, StepTrace, no_trace
 from lite.engine.warm_up import check_warm_up, warm_up_request
 from lite.errors import (
     ContextLengthError,
     EngineError,
     InvalidRequestError,
     LiteError,
-    NotFiniteError,
     QueueTimeoutError,
 )
 from lite.log import get_logger
@@ -52,7 +51,7 @@ class EngineCore:
     `owner` is whatever names the front end a request came from; request ids are unique per owner.
     """
 
-    def __init__(self, model: LoadedModel, config: Config) -> None:
+    def __init__(self, model: LoadedModel, config: Config, *, trace: StepTrace = no_trace) -> None:
         engine = config.engine
         self._model = model
         self._config = config
@@ -64,6 +63,7 @@ class EngineCore:
             max_blocks_per_seq=-(-model.plan.max_model_len // engine.block_size),
         )
         self._observer: EngineObserver = NullObserver()
+        self._trace = trace
         self._requests: dict[Key, Request] = {}
         self._outputs: dict[int, Output] = {}
         self._unscheduled: set[int] = set()
@@ -243,6 +243,8 @@ class EngineCore:
 
     def step(self) -> list[tuple[Owner, TokenOutput]]:
         """Run one step and return what it produced, refusals and timeouts included."""
+        trace = self._trace
+        trace("schedule")
         self._expire(time.monotonic())
         ready, self._ready = self._ready, []
         start_s = time.monotonic()
@@ -250,9 +252,12 @@ class EngineCore:
         if num_seqs:
             self._note_scheduled(start_s)
             try:
+                trace("launch")
                 self._runner.launch(self._batch, self._prompt_lengths())
+                trace("collect")
                 sampled = self._runner.collect(self._batch, self._sampling_states())
                 self._collect_prompt_logprobs()
+                trace("update")
             except Exception as error:
                 log.exception("step_failed", num_seqs=num_seqs)
                 self._fail_batch(error)
@@ -267,6 +272,7 @@ class EngineCore:
         self._last_step_s = time.monotonic()
         ready += self._ready
         self._ready = []
+        trace("deliver" if self.has_work() else "idle")
         return ready
 
     def _expire(self, now_s: float) -> None:
@@ -343,7 +349,7 @@ class EngineCore:
         token_ids = sampled.token_ids.tolist()
         for seq_id, token_id in zip(seq_ids, token_ids, strict=True):
             if token_id < 0:
-                self._fail(seq_id, _no_token(token_id))
+                self._fail(seq_id, no_token_error(token_id))
         events = self._scheduler.update(self._batch, np.maximum(sampled.token_ids, 0))
         finished = {seq_id: REASONS[reason] for seq_id, reason, _ in events.tolist()}
         for seq_id, token_id, logprobs in zip(seq_ids, token_ids, sampled.logprobs, strict=True):
@@ -448,12 +454,3 @@ class EngineCore:
     def close(self) -> None:
         """Release threads and memory; idempotent."""
         self._runner.close()
-
-
-def _no_token(reason: int) -> LiteError:
-    if reason == NONE_LEFT:
-        return InvalidRequestError(
-            "No token is possible: allowed_token_ids, bad_words, min_tokens and logit_bias leave "
-            "none; relax one of them."
-        )
-    return NotFiniteError("The logits are NaN or infinite: broken weights, or an extreme penalty.")

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 import lite_kernels
 from lite.config import Config, EngineConfig
 from lite.engine.memory_plan import MemoryPlan, plan_memory
+from lite.engine.weight_source import WeightSource
 from lite.errors import ConfigError
 from lite.formats.checkpoint import open_checkpoint
 from lite.log import get_logger
 from lite.models import declare
 from lite.models.decoder import workspace_nbytes
 from lite.models.location import locate_model, served_name
+from lite.models.parts import Part, Quantization
 from lite.models.spec import Decoder
-from lite.models.weights import Weights, load_weights, tensor_shapes
+from lite.models.weights import Weights, assemble, tensor_shapes, weights_nbytes
 from lite_kernels import Kernels
 
 # Rows whose logits are computed at once; more are done in pieces of this size.
@@ -50,14 +52,15 @@ def load_model(config: Config) -> LoadedModel:
         location.config_file, load_format=config.model.load_format, seed=config.model.seed
     ) as checkpoint:
         decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
+        source = WeightSource.find(decoder, checkpoint, config.model)
         dtype = resolve_dtype(config.model.dtype, checkpoint.config)
-        kernels = _load_kernels(config.engine, dtype)
-        plan = plan_for(decoder, kernels, config)
+        kernels = load_kernels(config.engine, dtype)
+        plan = plan_for(decoder, kernels, config, source.parts, source.quantization)
         for line in plan.lines():
             log.info("memory_plan", part=line)
         # The rope table covers what is served, not what the model was declared for.
         decoder = replace(decoder, max_model_len=plan.max_model_len)
-        weights = load_weights(decoder, checkpoint, kernels)
+        weights = assemble(decoder, source.load(kernels), kernels)
     name = served_name(config.model)
     log.info(
         "model_loaded",
@@ -65,13 +68,19 @@ def load_model(config: Config) -> LoadedModel:
         architecture=decoder.architecture,
         device=kernels.device,
         dtype=dtype,
+        quantization=source.quantization or "none",
         num_threads=kernels.num_threads,
         seconds=round(time.monotonic() - started_s, 2),
     )
     return LoadedModel(name=name, decoder=decoder, kernels=kernels, weights=weights, plan=plan)
 
 
-def _load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
+def load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
+    """Load the configured backend, with a warning where that takes long.
+
+    Raises:
+        ConfigError: it does not exist, or not on this machine.
+    """
     num_cores = os.cpu_count()
     if num_cores is not None and (engine.num_threads or 1) > num_cores:
         log.warning("more threads than cores", num_threads=engine.num_threads, num_cores=num_cores)
@@ -101,8 +110,14 @@ def resolve_dtype(dtype: str, hf_config: Mapping[str, object]) -> str:
     return "float32" if stored == "float32" else "bfloat16"
 
 
-def plan_for(decoder: Decoder, kernels: Kernels, config: Config) -> MemoryPlan:
-    """Plan the memory of `decoder` on `kernels`."""
+def plan_for(
+    decoder: Decoder,
+    kernels: Kernels,
+    config: Config,
+    parts: tuple[Part, ...],
+    quantization: Quantization | None = None,
+) -> MemoryPlan:
+    """Plan the memory of `decoder` on `kernels`, its weights packed as `parts`."""
     engine, attention = config.engine, decoder.attention
     try:
         layer_bytes = kernels.kv_block_nbytes(
@@ -112,8 +127,11 @@ def plan_for(decoder: Decoder, kernels: Kernels, config: Config) -> MemoryPlan:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    # The rope table is as long as what is served, which is decided below: at most this long.
+    longest = min(config.model.max_model_len or decoder.max_model_len, decoder.max_model_len)
     return plan_memory(
-        weights_bytes=num_parameters(decoder) * (2 if kernels.dtype == "bfloat16" else 4),
+        weights_bytes=weights_nbytes(replace(decoder, max_model_len=longest), parts, kernels),
+        weights_format=quantization or kernels.dtype,
         activations_bytes=activations_nbytes(decoder, kernels, engine),
         block_bytes=layer_bytes * decoder.num_layers,
         block_size=engine.block_size,

@@ -17,6 +17,7 @@ class MemoryPlan:
 
     available_bytes: int
     weights_bytes: int
+    weights_format: str
     activations_bytes: int
     block_bytes: int  # one block in all layers
     block_size: int
@@ -38,7 +39,7 @@ class MemoryPlan:
         total = self.weights_bytes + self.activations_bytes + self.kv_cache_bytes
         tokens = self.num_blocks * self.block_size
         lines = [
-            f"weights      {_size(self.weights_bytes)}",
+            f"weights      {_size(self.weights_bytes)}  ({self.weights_format})",
             f"activations  {_size(self.activations_bytes)}",
             f"KV cache     {_size(self.kv_cache_bytes)}  ({self.num_blocks} blocks of "
             f"{self.block_size} = {tokens} tokens)",
@@ -56,6 +57,7 @@ class MemoryPlan:
 def plan_memory(
     *,
     weights_bytes: int,
+    weights_format: str,
     activations_bytes: int,
     block_bytes: int,
     block_size: int,
@@ -98,6 +100,7 @@ def plan_memory(
     plan = MemoryPlan(
         available_bytes=available,
         weights_bytes=weights_bytes,
+        weights_format=weights_format,
         activations_bytes=activations_bytes,
         block_bytes=block_bytes,
         block_size=block_size,
@@ -112,7 +115,8 @@ def plan_memory(
             f"{_size(activations_bytes)}, KV cache {_size(max(plan.kv_cache_bytes, block_bytes))}, "
             f"but {_size(available)} of memory are available and memory_fraction is "
             f"{memory_fraction}. Free memory, lower max_num_batched_tokens, num_kv_blocks or "
-            "kv_cache_memory, raise memory_fraction, or use a smaller model."
+            "kv_cache_memory, raise memory_fraction, quantize the weights (model.quantization), or "
+            "use a smaller model."
         )
     if num_blocks >= sequence_blocks:
         return plan

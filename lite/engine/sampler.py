@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lite.engine.logit_edits import BannedTokens, Edits, Penalties
+from lite.errors import InvalidRequestError, LiteError, NotFiniteError
 from lite.messages import SamplingSpec, TokenLogprobs
 from lite.sampling_params import GREEDY_TEMPERATURE
 from lite_kernels import Kernels
@@ -97,6 +98,16 @@ def sample_rows(
         for row, entry in zip(wants, reported, strict=True):
             logprobs[row] = entry
     return SampledRows(token_ids, logprobs)
+
+
+def no_token_error(reason: int) -> LiteError:
+    """Return the error for a row of `SampledRows` without a token."""
+    if reason == NONE_LEFT:
+        return InvalidRequestError(
+            "No token is possible: allowed_token_ids, bad_words, min_tokens and logit_bias leave "
+            "none; relax one of them."
+        )
+    return NotFiniteError("The logits are NaN or infinite: broken weights, or an extreme penalty.")
 
 
 def row_logprobs(

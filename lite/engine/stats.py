@@ -1,5 +1,6 @@
 """What the engine tells an observer (the metrics) about steps, tokens and finished requests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +67,15 @@ class NullObserver:
 
     def on_request_finished(self, record: RequestRecord) -> None:
         """Do nothing."""
+
+
+# Told on the engine's thread that a part of a step begins: "schedule" (with the batch), "launch",
+# "collect" (sampling) and "update"; after the step "deliver", or "idle" where no work is left.
+StepTrace = Callable[[str], None]
+
+
+def no_trace(_part: str) -> None:
+    """Take no notice."""
 
 
 def kv_cache_usage(stats: EngineStats) -> float:

@@ -22,6 +22,8 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 class Tensors(Protocol):
     """Named weights, read when asked for: float32, float16, or bfloat16 as uint16."""
 
+    files: tuple[Path, ...]  # none where the weights are made up
+
     def __iter__(self) -> Iterator[str]: ...
 
     def __contains__(self, name: object, /) -> bool: ...
@@ -36,6 +38,10 @@ class Tensors(Protocol):
 
     def check_dtype(self, name: str) -> None:
         """Raise CheckpointError unless the tensor's type is one of those above."""
+        ...
+
+    def release(self, name: str) -> None:
+        """Take a tensor out of memory; it is read again if it is asked for again."""
         ...
 
     def close(self) -> None: ...
@@ -148,6 +154,7 @@ class SafetensorsShards:
     """The tensors of one or more safetensors files."""
 
     def __init__(self, files: list[SafetensorsFile]) -> None:
+        self.files = tuple(file.path for file in files)
         self._files = files
         self._owners: dict[str, SafetensorsFile] = {}
         for file in files:
@@ -179,6 +186,9 @@ class SafetensorsShards:
                 f"{self.file(name)}: tensor {name!r} has dtype {dtype}, "
                 f"expected one of {', '.join(WEIGHT_DTYPES)}"
             )
+
+    def release(self, name: str) -> None:
+        self._owners[name].release(name)
 
     def close(self) -> None:
         for file in self._files:

@@ -22,6 +22,8 @@ class DummyTensors:
     Equal seed, name and shape give equal values.
     """
 
+    files: tuple[Path, ...] = ()
+
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], file: Path, seed: int = 0) -> None:
         self._shapes = shapes
         self._file = file
@@ -58,6 +60,9 @@ class DummyTensors:
 
     def check_dtype(self, name: str) -> None:
         """Every tensor is bfloat16."""
+
+    def release(self, name: str) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Nothing is held open."""

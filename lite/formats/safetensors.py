@@ -26,11 +26,14 @@ ITEM_BITS = {
     "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8,
     "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4, "C64": 64,
 }  # fmt: skip
+# What the tensors of an ordinary checkpoint may be; packed weights are bytes.
 WEIGHT_DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
+_DTYPES = WEIGHT_DTYPES | {"U8": np.dtype(np.uint8)}
+DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +165,9 @@ class SafetensorsFile:
         self._map: mmap.mmap | None = None
 
     def array(self, name: str) -> Array:
-        """Return a read-only view of a float tensor; bfloat16 as uint16."""
+        """Return a read-only view of a float or byte tensor; bfloat16 as uint16."""
         entry = self.entries[name]
-        dtype = WEIGHT_DTYPES[entry.dtype]
+        dtype = _DTYPES[entry.dtype]
         if entry.start == entry.end:
             return np.empty(entry.shape, dtype)
         if self._map is None:
@@ -177,6 +180,15 @@ class SafetensorsFile:
         # The format allows any header length, so a tensor may lie at an odd address.
         aligned: Array = np.require(flat, requirements="A")
         return aligned.reshape(entry.shape)
+
+    def release(self, name: str) -> None:
+        """Take a tensor's pages out of this process's memory; the next access maps them again."""
+        entry = self.entries[name]
+        # Pages that a neighbour shares stay: they may be in use.
+        start = -(-entry.start // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = entry.end // mmap.PAGESIZE * mmap.PAGESIZE
+        if self._map is not None and start < end and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
 
     def close(self) -> None:
         """Drop the mapping; views still held keep it alive until they are gone."""

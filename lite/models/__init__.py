@@ -6,6 +6,7 @@ from typing import Any
 
 from lite.errors import UnsupportedModelError
 from lite.models.fields import Fields
+from lite.models.quantization import read_quantization
 from lite.models.spec import Decoder
 
 __all__ = ["ARCHITECTURES", "declare"]
@@ -41,12 +42,6 @@ def declare(hf_config: Mapping[str, Any], *, file: str = "config.json") -> Decod
             f"{file}: architecture {architectures[0]!r} is not supported; "
             f"supported are {', '.join(ARCHITECTURES)}"
         )
-    quantization = fields.section("quantization_config")
-    if quantization is not None:
-        method = quantization.values.get("quant_method", "unknown")
-        raise UnsupportedModelError(
-            f"{file}: quantization_config (method {method!r}) is not supported; "
-            "supported are unquantized bfloat16, float16 and float32 checkpoints"
-        )
+    read_quantization(fields)
     decoder: Decoder = import_module(f"lite.models.{module}").declare(fields)
     return decoder

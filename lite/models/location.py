@@ -9,6 +9,10 @@ from lite.formats.checkpoint import find_config
 
 DEMO = "demo"
 _DEMO_DIRECTORY = Path(__file__).parents[1] / "assets" / DEMO
+_DEMO_FILES = (
+    "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+    "tokenizer_config.json",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +44,14 @@ def demo_directory() -> Path:
     """Return the directory of the bundled checkpoint.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: this installation lacks a part of it.
     """
-    if not (_DEMO_DIRECTORY / "config.json").is_file():
-        from lite.models.demo import demo_checkpoint
-
-        return demo_checkpoint()
+    missing = [name for name in _DEMO_FILES if not (_DEMO_DIRECTORY / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"the bundled model {DEMO!r} lacks {', '.join(missing)} in {_DEMO_DIRECTORY}; "
+            "install lite-engine again, or name another checkpoint"
+        )
     return _DEMO_DIRECTORY
 
 

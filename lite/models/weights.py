@@ -1,13 +1,24 @@
 """From a checkpoint's tensors to packed weights: names, shapes, checks, fusion."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lite.errors import CheckpointError
-from lite.formats.checkpoint import Checkpoint
+from lite.formats.checkpoint import Checkpoint, Tensors
+from lite.models.parts import (
+    EMBEDDING,
+    FINAL_NORM,
+    HEAD,
+    LinearPart,
+    Part,
+    Quantization,
+    TablePart,
+    layer_part,
+    model_parts,
+)
 from lite.models.rope import cos_sin_table
 from lite.models.spec import Decoder
 from lite_kernels.dtypes import to_float32
@@ -16,6 +27,9 @@ from lite_kernels.interface import Array, Kernels, Linear
 # Buffers that older exports saved; they follow from the configuration.
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".self_attn.masked_bias")
 _COMPARED_ROWS = 4096  # at once, so that comparing two heads takes little memory
+
+Packed: TypeAlias = Mapping[str, Any]  # the content of each part by its name: Array or Linear
+Progress: TypeAlias = Callable[[int], object]  # takes the number of weights that were packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +95,14 @@ def _tensor_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield names["head"], (decoder.vocab_size, hidden)
 
 
-def load_weights(decoder: Decoder, checkpoint: Checkpoint, kernels: Kernels) -> Weights:
-    """Check all tensors, then pack them for `kernels`.
+def load_weights(
+    decoder: Decoder,
+    checkpoint: Checkpoint,
+    kernels: Kernels,
+    *,
+    quantization: Quantization | None = None,
+) -> Weights:
+    """Check all tensors, then pack them for `kernels`, quantized if asked for.
 
     The checkpoint may be closed afterwards. The rope table covers `decoder.max_model_len`
     positions; replace that field by the length actually served to keep it small.
@@ -91,24 +111,83 @@ def load_weights(decoder: Decoder, checkpoint: Checkpoint, kernels: Kernels) -> 
         CheckpointError: a tensor is missing, unknown, or of the wrong shape or type.
     """
     check_tensors(decoder, checkpoint)
-    loader = _Loader(decoder, checkpoint, kernels)
-    layers = tuple(loader.layer(i) for i in range(decoder.num_layers))
-    names, tensors = decoder.weight_names, checkpoint.tensors
-    head_name = names["embedding"] if _is_tied(decoder, checkpoint) else names["head"]
-    head = loader.count(kernels.pack_linear([tensors[head_name]]))
-    embedding: Array | Linear = head
-    if head_name != names["embedding"]:
-        embedding = loader.count(kernels.pack_embedding(tensors[names["embedding"]]))
+    parts = model_parts(decoder, tied=is_tied(decoder, checkpoint), quantization=quantization)
+    return assemble(decoder, dict(pack_parts(parts, checkpoint.tensors, kernels)), kernels)
+
+
+def pack_parts(
+    parts: tuple[Part, ...],
+    tensors: Tensors,
+    kernels: Kernels,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, Array | Linear]]:
+    """Yield the name and the content of each part, packed when asked for.
+
+    A part's tensors are out of this process's memory again before the next one is read.
+    """
+    for part in parts:
+        content = _pack(part, tensors, kernels)
+        for name in part.tensors:
+            tensors.release(name)
+        yield part.name, content
+        if progress is not None:
+            progress(part.num_weights)
+
+
+def _pack(part: Part, tensors: Tensors, kernels: Kernels) -> Array | Linear:
+    if isinstance(part, TablePart):
+        return kernels.pack_embedding(tensors[part.tensor])
+    if not isinstance(part, LinearPart):
+        return upload(to_float32(tensors[part.tensor]), kernels)
+    weights = [tensors[name] for name in part.weights]
+    biases = [None if name is None else tensors[name] for name in part.biases]
+    if part.is_gated:
+        return kernels.pack_gated_linear(
+            weights[0], weights[1], (biases[0], biases[1]), quantization=part.quantization
+        )
+    return kernels.pack_linear(weights, biases, quantization=part.quantization)
+
+
+def upload(values: Array, kernels: Kernels) -> Array:
+    """Return float32 values as an array of the kernels'."""
+    out = kernels.empty(values.shape, "float32")
+    out[...] = values
+    return out
+
+
+def assemble(decoder: Decoder, packed: Packed, kernels: Kernels) -> Weights:
+    """Return the weights made of all packed parts and the rope table."""
     attention = decoder.attention
     table = cos_sin_table(attention.rope, attention.head_dim, decoder.max_model_len)
+    cos_sin = upload(table, kernels)
+    # A part that the model lacks, such as the norm of queries, is None.
+    layers: list[dict[str, Any]] = [
+        {field.name: packed.get(layer_part(i, field.name)) for field in fields(LayerWeights)}
+        for i in range(decoder.num_layers)
+    ]
     return Weights(
-        embedding=embedding,
-        layers=layers,
-        final_norm=loader.vector(names["final_norm"]),
-        head=head,
-        cos_sin=loader.upload(table),
-        nbytes=loader.nbytes,
+        embedding=packed[EMBEDDING if EMBEDDING in packed else HEAD],
+        layers=tuple(LayerWeights(**layer) for layer in layers),
+        final_norm=packed[FINAL_NORM],
+        head=packed[HEAD],
+        cos_sin=cos_sin,
+        nbytes=cos_sin.nbytes + sum(part.nbytes for part in packed.values()),
     )
+
+
+def weights_nbytes(decoder: Decoder, parts: tuple[Part, ...], kernels: Kernels) -> int:
+    """Return `Weights.nbytes` before anything is loaded, for planning memory."""
+    rope = decoder.max_model_len * decoder.attention.head_dim * 4
+    return rope + sum(part_nbytes(part, kernels) for part in parts)
+
+
+def part_nbytes(part: Part, kernels: Kernels) -> int:
+    """Return the bytes that a part takes once it is packed."""
+    if isinstance(part, TablePart):
+        return part.num_weights * (2 if kernels.dtype == "bfloat16" else 4)
+    if not isinstance(part, LinearPart):
+        return part.num_weights * 4
+    return part.nbytes(kernels) + 4 * part.num_biases
 
 
 def check_tensors(decoder: Decoder, checkpoint: Checkpoint) -> None:
@@ -144,7 +223,7 @@ def check_tensors(decoder: Decoder, checkpoint: Checkpoint) -> None:
         tensors.check_dtype(name)
 
 
-def _is_tied(decoder: Decoder, checkpoint: Checkpoint) -> bool:
+def is_tied(decoder: Decoder, checkpoint: Checkpoint) -> bool:
     """Tell whether the head is the embedding.
 
     As in transformers, a head that is present and differs is used in spite of
@@ -154,60 +233,10 @@ def _is_tied(decoder: Decoder, checkpoint: Checkpoint) -> bool:
     if not decoder.tie_word_embeddings or names["head"] not in tensors:
         return decoder.tie_word_embeddings
     head, embedding = tensors[names["head"]], tensors[names["embedding"]]
-    return head.dtype == embedding.dtype and all(
+    equal = head.dtype == embedding.dtype and all(
         np.array_equal(head[i : i + _COMPARED_ROWS], embedding[i : i + _COMPARED_ROWS])
         for i in range(0, len(head), _COMPARED_ROWS)
     )
-
-
-class _Loader:
-    """Packs tensors by their key in `weight_names` and counts the bytes."""
-
-    def __init__(self, decoder: Decoder, checkpoint: Checkpoint, kernels: Kernels) -> None:
-        self.decoder = decoder
-        self.tensors = checkpoint.tensors
-        self.kernels = kernels
-        self.nbytes = 0
-
-    def layer(self, i: int) -> LayerWeights:
-        attention, mlp = self.decoder.attention, self.decoder.mlp
-        names = {key: name.format(i=i) for key, name in self.decoder.weight_names.items()}
-        qkv = [names["layer.q"], names["layer.k"], names["layer.v"]]
-        gate, up = names["layer.gate"], names["layer.up"]
-        return LayerWeights(
-            attention_norm=self.vector(names["layer.attention_norm"]),
-            qkv=self.linear(qkv, bias=attention.qkv_bias),
-            q_norm=self.vector(names["layer.q_norm"]) if attention.qk_norm else None,
-            k_norm=self.vector(names["layer.k_norm"]) if attention.qk_norm else None,
-            output=self.linear([names["layer.output"]], bias=attention.output_bias),
-            mlp_norm=self.vector(names["layer.mlp_norm"]),
-            gate_up=self.count(
-                self.kernels.pack_gated_linear(
-                    self.tensors[f"{gate}.weight"],
-                    self.tensors[f"{up}.weight"],
-                    (self.bias(gate, mlp.bias), self.bias(up, mlp.bias)),
-                )
-            ),
-            down=self.linear([names["layer.down"]], bias=mlp.bias),
-        )
-
-    def linear(self, names: list[str], *, bias: bool) -> Linear:
-        weights = [self.tensors[f"{name}.weight"] for name in names]
-        biases = [self.bias(name, bias) for name in names]
-        packed: Linear = self.count(self.kernels.pack_linear(weights, biases))
-        return packed
-
-    def bias(self, name: str, present: bool) -> Array | None:
-        return self.tensors[f"{name}.bias"] if present else None
-
-    def vector(self, name: str) -> Array:
-        return self.upload(to_float32(self.tensors[name]))
-
-    def upload(self, values: Array) -> Array:
-        out = self.kernels.empty(values.shape, "float32")
-        out[...] = values
-        return self.count(out)
-
-    def count(self, packed: Any) -> Any:
-        self.nbytes += packed.nbytes
-        return packed
+    tensors.release(names["head"])
+    tensors.release(names["embedding"])
+    return equal

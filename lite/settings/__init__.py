@@ -296,6 +296,11 @@ def check_together(config: Config) -> None:
             f"engine.num_kv_blocks ({engine.num_kv_blocks}) and engine.kv_cache_memory "
             f"({engine.kv_cache_memory}) both size the KV cache; set one of them."
         )
+    if config.model.weights_cache and config.model.load_format == "dummy":
+        raise ConfigError(
+            "model.weights_cache keeps what was made of a checkpoint's files, and with "
+            "model.load_format 'dummy' there are none; turn one of them off."
+        )
     if set(auth.api_keys) & set(auth.admin_keys):
         raise ConfigError(
             "auth.api_keys and auth.admin_keys share a key; an admin key must be one of its own."

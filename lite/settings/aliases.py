@@ -35,12 +35,13 @@ _PARALLEL = "tensor parallelism is not implemented"
 _KV_QUANTIZATION = "the KV cache is not quantized"
 _WAITING = "the queue is bounded in requests and tokens: set engine.max_waiting_requests"
 _ARCHITECTURE = "the architecture is read from the checkpoint's config.json"
-_QUANTIZATION = "quantization is not implemented"
 _WINDOW = "limits are per minute: set rate_limit.requests_per_minute"
 
 # Other spellings of values, for text in any case.
 VALUES: dict[str, dict[str, str]] = {
     "model.dtype": {"bf16": "bfloat16", "f32": "float32", "fp32": "float32", "float": "float32"},
+    # The nearest format of those that are known elsewhere.
+    "model.quantization": {"q8_0": "int8", "q4_0": "int4", "q4k": "int4"},
     "log.level": {"trace": "debug", "warn": "warning"},
 }
 
@@ -84,7 +85,7 @@ VARIABLES: dict[str, Alias | Unsupported] = {
     "LLM_MAX_BATCH_SIZE": Alias("engine.max_num_seqs"),
     "LLM_MAX_SEQ_LEN": Alias("model.max_model_len"),
     "LLM_DEVICE": Alias("engine.device"),
-    "LLM_QUANTIZATION": Unsupported(("none",), _QUANTIZATION),
+    "LLM_QUANTIZATION": Alias("model.quantization"),
     "LLM_WORKERS": Alias("server.workers"),
     "LLM_QUEUE_CAPACITY": Alias("engine.max_waiting_requests"),
     "LLM_METRICS": Unsupported(_YES, "metrics are always on; GET /metrics asks for a key"),
@@ -110,9 +111,8 @@ FLAGS: dict[str, Alias | Unsupported] = {
     "--d": Unsupported((), _CPU_ONLY),
     "--f": Unsupported((), _FORMATS),
     "--m": Unsupported((), _FORMATS),
-    "--quant": Unsupported(("none",), _QUANTIZATION),
-    "--isq": Unsupported(("none",), _QUANTIZATION),
-    "--quantization": Unsupported(("none",), _QUANTIZATION),
+    "--quant": Alias("model.quantization"),
+    "--isq": Alias("model.quantization"),
     "--kv-quantization": Unsupported(_NO, _KV_QUANTIZATION),
     "--model-arch": Unsupported((), _ARCHITECTURE),
     "--tensor-parallel-size": Unsupported(("1",), _PARALLEL),
@@ -142,7 +142,6 @@ FILE_KEYS: dict[str, Alias | Unsupported] = {
     "model.architecture": Unsupported((), _ARCHITECTURE),
     "model.tokenizer_path": Alias("model.tokenizer"),
     "model.device": Alias("engine.device"),
-    "model.quantization": Unsupported(("none",), _QUANTIZATION),
     "inference.max_seq_len": Alias("model.max_model_len"),
     "inference.default_max_tokens": Alias("server.default_max_tokens"),
     "performance.max_batch_size": Alias("engine.max_num_seqs"),

@@ -60,7 +60,8 @@ class ChatTemplate:
         `chat_template_kwargs` are further variables, such as `enable_thinking`.
 
         Raises:
-            InvalidRequestError: no template, malformed messages, or the template refused them.
+            InvalidRequestError: no template, malformed messages or tools, or the template refused
+                them.
             UnsupportedParameterError: a content part is not text.
         """
         if continue_final_message and add_generation_prompt:
@@ -69,6 +70,7 @@ class ChatTemplate:
                 "begins a new one: set one of them to false.",
                 param="continue_final_message",
             )
+        _check_tools(tools)
         template = self._choose(with_tools=bool(tools))
         prepared = prepare_messages(
             messages,
@@ -216,6 +218,20 @@ def detect_content_format(tree: nodes.Template) -> ContentFormat:
         return "string"
     asks = any(test.name == "string" for test in tree.find_all(nodes.Test))
     return "openai" if asks else "parts"
+
+
+def _check_tools(tools: Any) -> None:
+    if tools is None:
+        return
+    if isinstance(tools, str) or not isinstance(tools, Sequence):
+        raise InvalidRequestError(
+            f"tools must be a list of objects, got {type(tools).__name__}.", param="tools"
+        )
+    for i, tool in enumerate(tools):
+        if not isinstance(tool, Mapping):
+            raise InvalidRequestError(
+                f"tools[{i}] must be an object, got {type(tool).__name__}.", param=f"tools[{i}]"
+            )
 
 
 def _mark_end(message: dict[str, Any]) -> None:

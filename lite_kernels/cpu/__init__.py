@@ -21,7 +21,7 @@ from lite_kernels.cpu.sampling import (
 )
 from lite_kernels.cpu.team import Team
 from lite_kernels.cpu.topology import available_cores
-from lite_kernels.interface import Array
+from lite_kernels.interface import Array, RunObserver
 
 _DTYPES = {
     "float32": np.float32,
@@ -52,16 +52,38 @@ class CpuKernels:
     # --- load time -------------------------------------------------------------------------
 
     def pack_linear(
-        self, weights: Sequence[Array], biases: Sequence[Array | None] | None = None
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array | None] | None = None,
+        *,
+        quantization: str | None = None,
     ) -> PackedLinear:
+        panel = pack.panel_format(self.dtype, quantization)
         with self._recorder.at_once() as program:
-            return pack.pack_linear(program, self.dtype, weights, biases or [None] * len(weights))
+            return pack.pack_linear(program, panel, weights, biases or [None] * len(weights))
 
     def pack_gated_linear(
-        self, gate: Array, up: Array, biases: tuple[Array | None, Array | None] = (None, None)
+        self,
+        gate: Array,
+        up: Array,
+        biases: tuple[Array | None, Array | None] = (None, None),
+        *,
+        quantization: str | None = None,
     ) -> PackedLinear:
+        panel = pack.panel_format(self.dtype, quantization)
         with self._recorder.at_once() as program:
-            return pack.pack_gated(program, self.dtype, (gate, up), biases)
+            return pack.pack_gated(program, panel, (gate, up), biases)
+
+    def linear_nbytes(
+        self,
+        out_features: int,
+        in_features: int,
+        quantization: str | None = None,
+        *,
+        gated: bool = False,
+    ) -> int:
+        panel = pack.panel_format(self.dtype, quantization)
+        return panel.nbytes(out_features, in_features, gated=gated)
 
     def pack_embedding(self, weight: Array) -> Array:
         return pack.pack_table(self.dtype, weight)
@@ -246,6 +268,9 @@ class CpuKernels:
 
     def run(self, program: Program) -> None:
         self._team.run(program)
+
+    def observe_runs(self, observer: RunObserver | None) -> None:
+        self._team.observe_runs(observer)
 
     def close(self) -> None:
         self._team.close()

@@ -14,8 +14,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.isa.emitter import BFloat, Emitter
 from lite_kernels.cpu.isa.memory import declare
-from lite_kernels.cpu.isa.tile import BFloat, Emitter
 
 # Keys a softmax step takes together: four tiles.
 STEP_TILES = 4

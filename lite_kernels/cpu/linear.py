@@ -5,7 +5,9 @@ import numpy as np
 from lite_kernels.cpu.activation import ACTIVATIONS, GELU, SILU, gelu, gelu_tanh, silu
 from lite_kernels.cpu.isa import Isa, host_isa
 from lite_kernels.cpu.isa.memory import array_at, empty_aligned, stack_bytes
-from lite_kernels.cpu.isa.tile import PANEL, STEP_BYTES, activation_bytes, multiply_tile
+from lite_kernels.cpu.isa.multiply import fetched_bytes, max_rows, multiply_tile, single_rows
+from lite_kernels.cpu.isa.panel import PANEL, row_bytes
+from lite_kernels.cpu.isa.tile import activation_bytes
 from lite_kernels.cpu.kernel import Kernel, jit, kernel
 from lite_kernels.cpu.norm import (
     BFLOAT16,
@@ -17,6 +19,7 @@ from lite_kernels.cpu.norm import (
 )
 from lite_kernels.cpu.pack import PackedLinear
 from lite_kernels.cpu.program import Program, argument, next_range
+from lite_kernels.cpu.quantized_rows import QUANTIZE_ROWS, norm_rows_quantized
 from lite_kernels.interface import Array
 
 # Epilogues: out = tile + bias; out += tile + bias; out = activation(gate + bias) * (up + bias).
@@ -97,8 +100,8 @@ def _gemm(tid, num_threads, args, dtype):
     num_rows, num_columns = argument(args, 7), argument(args, 8)
     num_panels, num_steps, num_blocks = argument(args, 9), argument(args, 10), argument(args, 11)
     max_rows, epilogue, activation = argument(args, 12), argument(args, 13), argument(args, 14)
-    panel_bytes = num_steps * STEP_BYTES
-    columns = argument(args, 15)
+    columns, panel_bytes, fetched = argument(args, 15), argument(args, 16), argument(args, 17)
+    single_rows = argument(args, 18)
     tile = stack_bytes(_TILE_BYTES)
     count = num_blocks * num_panels
     task, stop = next_range(args, num_threads, count)
@@ -106,23 +109,29 @@ def _gemm(tid, num_threads, args, dtype):
         upcoming = task + 1
         if upcoming == stop:
             upcoming, stop = next_range(args, num_threads, count)
-        block, panel = task // num_panels, task % num_panels
-        first = num_rows * block // num_blocks
-        rows = num_rows * (block + 1) // num_blocks - first
-        # PERF: two half tiles that prefetch beat one full tile that does not by up to 1.7x.
-        num_tiles = (rows + max_rows - 1) // max_rows
-        if num_tiles == 1 and rows > max_rows // 2:
-            num_tiles = 2
+        # PERF: no divisions where one block is all: meanwhile no weights are fetched.
+        first, rows, panel, next_panel = 0, num_rows, task, upcoming
+        if num_blocks > 1:
+            block, panel, next_panel = task // num_panels, task % num_panels, upcoming % num_panels
+            first = num_rows * block // num_blocks
+            rows = num_rows * (block + 1) // num_blocks - first
+        num_tiles = 1
+        if rows > single_rows:
+            num_tiles = max(2, (rows + max_rows - 1) // max_rows)
         column = panel * columns
         width = min(columns, num_columns - column)
         panel_bias = bias + panel * PANEL * 4 if bias != 0 else 0
-        following = weights + upcoming % num_panels * panel_bytes
+        start = first
         for t in range(num_tiles):
-            start = first + rows * t // num_tiles
-            tile_rows = first + rows * (t + 1) // num_tiles - start
+            end = first + rows
+            if t + 1 < num_tiles:
+                end = first + rows * (t + 1) // num_tiles
+            tile_rows = end - start
             # PERF: two tiles fetch half of the next panel each; a single tile is a plain stream,
             # which the hardware follows better alone.
-            prefetch = following + t * (num_steps * 64) if num_tiles > 1 and t < 2 else 0
+            prefetch = 0
+            if num_tiles > 1 and t < 2 and upcoming < count:
+                prefetch = weights + next_panel * panel_bytes + t * fetched
             multiply_tile(
                 dtype,
                 tile_rows,
@@ -139,6 +148,7 @@ def _gemm(tid, num_threads, args, dtype):
                 _store_activated(tile, where, out_stride, tile_rows, width, itemsize)
             else:
                 _store_rows(tile, panel_bias, where, out_stride, tile_rows, width, epilogue == _ADD)
+            start = end
         task = upcoming
 
 
@@ -154,7 +164,24 @@ def gemm_float32(tid, num_threads, args):
     _gemm(tid, num_threads, args, np.float32)
 
 
-_GEMM: dict[str, Kernel] = {"bfloat16": gemm_bfloat16, "float32": gemm_float32}
+@kernel()
+def gemm_int8(tid, num_threads, args):
+    """Multiply by int8 panels; the record is read in `_gemm`."""
+    _gemm(tid, num_threads, args, np.int8)
+
+
+@kernel()
+def gemm_int4(tid, num_threads, args):
+    """Multiply by int4 panels; the record is read in `_gemm`."""
+    _gemm(tid, num_threads, args, np.uint8)
+
+
+_GEMM: dict[str, Kernel] = {
+    "bfloat16": gemm_bfloat16,
+    "float32": gemm_float32,
+    "int8": gemm_int8,
+    "int4": gemm_int4,
+}
 
 
 class Linears:
@@ -212,20 +239,21 @@ class Linears:
         _check_linear(linear, gated=False)
         _check(x, "x", self._act, (num_rows, linear.in_features))
         _check(residual, "residual", np.float32, (num_rows, linear.out_features))
-        if self._act.itemsize != self._x_itemsize or self._width(linear) != linear.in_features:
-            staged = self._take(num_rows, linear)
-            program.append(
-                stage_bfloat16,
-                x,
-                staged,
-                staged.strides[0],
-                num_rows,
-                linear.in_features,
-                self._width(linear),
-                self._layout,
-            )
-            x = staged
-        self._gemm(program, x, num_rows, linear, residual, _ADD, 0)
+        staged = self._stage(program, x, num_rows, linear)
+        self._gemm(program, staged, num_rows, linear, residual, _ADD, 0)
+
+    def _stage(self, program: Program, x: Array, num_rows: int, linear: PackedLinear) -> Array:
+        """Return the rows of `x` as the product reads them: a copy, unless they are so already."""
+        width = self._width(linear)
+        if linear.panel.is_quantized:
+            stage, options = QUANTIZE_ROWS[self._dtype], (linear.num_steps, linear.panel.offset)
+        elif self._act.itemsize != self._x_itemsize or width != linear.in_features:
+            stage, options = stage_bfloat16, (width, self._layout)
+        else:
+            return x
+        rows = self._take(num_rows, linear)
+        program.append(stage, x, rows, rows.strides[0], num_rows, linear.in_features, *options)
+        return rows
 
     def _check_norm(
         self,
@@ -255,8 +283,12 @@ class Linears:
         num_rows: int,
     ) -> np.ndarray:
         normed = self._take(num_rows, linear)
+        if linear.panel.is_quantized:
+            norm, options = norm_rows_quantized, (linear.num_steps, linear.panel.offset)
+        else:
+            norm, options = norm_rows, (self._width(linear), self._layout)
         program.append(
-            norm_rows,
+            norm,
             x,
             rows,
             norm_weight,
@@ -265,18 +297,23 @@ class Linears:
             normed.strides[0],
             num_rows,
             linear.in_features,
-            self._width(linear),
-            self._layout,
+            *options,
         )
         return normed
 
     def _width(self, linear: PackedLinear) -> int:
-        """Values of a row as the micro-kernel reads it: an odd K is padded to pairs."""
-        return linear.num_steps * (2 if self._dtype == "bfloat16" else 1)
+        """Values of a row as the micro-kernel reads it: K is padded to whole steps."""
+        return linear.num_steps * linear.panel.step_size
+
+    def _stride(self, linear: PackedLinear) -> int:
+        """Bytes of a row as the micro-kernel reads it."""
+        if linear.panel.is_quantized:
+            return row_bytes(linear.num_steps)
+        return self._width(linear) * self._x_itemsize
 
     def _take(self, num_rows: int, linear: PackedLinear) -> np.ndarray:
         """Return scratch rows; a larger request leaves the old memory to the programs using it."""
-        stride = self._width(linear) * self._x_itemsize
+        stride = self._stride(linear)
         if self._rows.size < num_rows * stride:
             self._rows = empty_aligned((num_rows * stride,), np.dtype(np.uint8))
         return self._rows[: num_rows * stride].reshape(num_rows, stride)
@@ -291,11 +328,11 @@ class Linears:
         epilogue: int,
         activation: int,
     ) -> None:
-        max_rows = self._isa.max_rows
-        tiles = max(4, _BLOCK_BYTES // (self._width(linear) * self._x_itemsize * max_rows))
-        num_blocks = -(-num_rows // (tiles * max_rows))
+        most = max_rows(self._isa, linear.panel)
+        tiles = max(4, _BLOCK_BYTES // (self._stride(linear) * most))
+        num_blocks = -(-num_rows // (tiles * most))
         program.append(
-            _GEMM[self._dtype],
+            _GEMM[linear.panel.name],
             linear.weights,
             linear.bias,
             x,
@@ -308,10 +345,13 @@ class Linears:
             linear.num_panels,
             linear.num_steps,
             num_blocks,
-            max_rows,
+            most,
             epilogue,
             activation,
             _HALF if linear.is_gated else PANEL,
+            linear.panel_bytes,
+            linear.num_steps * fetched_bytes(linear.panel),
+            single_rows(self._isa, linear.panel),
         )
 
 

@@ -34,6 +34,13 @@ def _sum_of_squares(x):
 
 
 @jit
+def inverse_rms(row, eps):
+    """Return 1 / sqrt(mean(x^2) + eps)."""
+    mean = _sum_of_squares(row) / np.float32(row.size)
+    return np.float32(1.0) / np.sqrt(mean + eps)
+
+
+@jit
 def _clear(address, nbytes):
     """Zero the padding of a row; a loop, since slices take Numba a second to compile."""
     padding = array_at(address, nbytes, np.uint8)
@@ -85,9 +92,7 @@ def norm_rows(tid, num_threads, args):
         if rows != 0:
             source = np.int64(array_at(rows, num_rows, np.int32)[r])
         row = array_at(x + source * n * 4, n, np.float32)
-        mean = _sum_of_squares(row) / np.float32(n)
-        scale = np.float32(1.0) / np.sqrt(mean + eps)
-        _write_row(row, weight, scale, out + r * out_stride, width, layout)
+        _write_row(row, weight, inverse_rms(row, eps), out + r * out_stride, width, layout)
 
 
 @kernel()

@@ -8,8 +8,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.isa.emitter import Emitter
 from lite_kernels.cpu.isa.memory import array_at, empty_aligned, store
-from lite_kernels.cpu.isa.tile import Emitter
 from lite_kernels.cpu.kernel import kernel
 from lite_kernels.cpu.program import Program, argument, share
 from lite_kernels.cpu.team import Team
@@ -30,19 +30,27 @@ def _read(tid, num_threads, args):
 @intrinsic
 def _multiply_add(typingctx, dtype, count, out):
     """Run `count` rounds of independent multiply-adds on registers; store their sums."""
-    pairs = dtype.dtype == types.uint16
+    dtype_ = dtype.dtype
 
     def codegen(context, builder, signature, args):
         emitter = Emitter(builder, host_isa())
-        half = ir.Constant(emitter.floats, [0.5] * emitter.isa.lanes)
+        lanes = emitter.isa.lanes
+        half = ir.Constant(emitter.floats, [0.5] * lanes)
+        ones = ir.Constant(emitter.ints, [0x01010101] * lanes)
 
         def body(index, sums):
-            if pairs and emitter.isa.has_dpbf16:
+            if dtype_ == types.uint16:
                 return [emitter.dot_pairs(half, half, value) for value in sums]
+            if dtype_ == types.int8:
+                return [emitter.dot_quads(ones, ones, value) for value in sums]
             return [emitter.multiply_add(value, half, half) for value in sums]
 
+        is_integer = dtype_ == types.int8
         start = [
-            ir.Constant(emitter.floats, [float(chain)] * emitter.isa.lanes)
+            ir.Constant(
+                emitter.ints if is_integer else emitter.floats,
+                [chain if is_integer else float(chain)] * lanes,
+            )
             for chain in range(emitter.isa.num_accumulators)
         ]
         sums = emitter.loop(args[1], start, body)
@@ -57,6 +65,11 @@ def _multiply_add(typingctx, dtype, count, out):
 @kernel()
 def _multiply_bfloat16(tid, num_threads, args):
     _multiply_add(np.uint16, argument(args, 0), argument(args, 1) + 2048 * tid)
+
+
+@kernel()
+def _multiply_int8(tid, num_threads, args):
+    _multiply_add(np.int8, argument(args, 0), argument(args, 1) + 2048 * tid)
 
 
 @kernel()
@@ -81,16 +94,26 @@ def read_bandwidth(num_threads: int | None = None, *, nbytes: int = 256 << 20) -
 
 
 def multiply_rate(num_threads: int | None = None, *, dtype: str = "bfloat16") -> float:
-    """Return the peak of multiply-adds in FLOP/s, two a multiply-add; the best of three passes."""
+    """Return the peak of multiply-adds in operations/s, two each; the best of three passes.
+
+    Args:
+        num_threads: None for one per core available to the process.
+        dtype: "bfloat16", "float32", or "int8". An ISA that lacks the products of one is
+            measured with those of float32, which stand in for them.
+    """
     num_threads = num_threads or available_cores()
     isa = host_isa()
     count = 2_000_000
     results = empty_aligned((512 * num_threads,), np.float32)
-    is_pairs = dtype == "bfloat16" and isa.has_dpbf16
+    kernel, products = _multiply_float32, 1
+    if dtype == "bfloat16" and isa.has_dpbf16:
+        kernel, products = _multiply_bfloat16, 2
+    elif dtype == "int8" and isa.byte_products in ("vnni", "sdot"):
+        kernel, products = _multiply_int8, 4
     program = Program()
-    program.append(_multiply_bfloat16 if is_pairs else _multiply_float32, count, results)
+    program.append(kernel, count, results)
     program.finish()
-    operations = count * isa.num_accumulators * isa.lanes * (4 if is_pairs else 2) * num_threads
+    operations = 2 * products * count * isa.num_accumulators * isa.lanes * num_threads
     return operations / _best_time(program, num_threads)
 
 

@@ -100,11 +100,13 @@ class Program:
         self._memory: np.ndarray | None = None
         self.address = 0
         self.num_entries = 0
+        self.kernel_names: list[str] = []  # of each entry
 
     def append(self, kernel: Kernel, *values: np.ndarray | int | float | None) -> None:
         """Append a call. Arrays are kept alive; None is address 0; floats become float32 bits."""
         assert self._memory is None, "the program is finished"
         self._entries.append((kernel.address, len(self._words)))
+        self.kernel_names.append(kernel.__name__)
         words = self._words
         words.extend([0] * _LINE)
         for value in values:

@@ -8,8 +8,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.isa.emitter import Emitter
 from lite_kernels.cpu.isa.memory import declare
-from lite_kernels.cpu.isa.tile import Emitter
 from lite_kernels.reference_sampling import (
     EXP_COEFFICIENTS,
     EXP_MIN,

@@ -21,6 +21,7 @@ from lite_kernels.cpu.isa.memory import (
     cpu_pause,
     empty_aligned,
     load,
+    monotonic_ns,
     mutex_init,
     mutex_lock,
     mutex_unlock,
@@ -29,6 +30,7 @@ from lite_kernels.cpu.isa.memory import (
 )
 from lite_kernels.cpu.kernel import jit, kernel
 from lite_kernels.cpu.program import Program
+from lite_kernels.interface import RunObserver
 
 # Byte offsets in the team's state, each hot word on a cache line of its own.
 _ARRIVED = 0
@@ -37,6 +39,7 @@ _RUN = 128
 _STOPPED = 136
 _ENTRIES = 144
 _NUM_ENTRIES = 152
+_TIMES = 160
 _MUTEX = 192
 _CONDITION = 320
 _STATE_BYTES = 448
@@ -45,10 +48,15 @@ _SPINS = 200
 
 
 @jit
-def _wait_for_all(state, num_threads):
-    """Barrier: spin a little, then give the core away between looks."""
+def _wait_for_all(state, num_threads, time):
+    """Barrier: spin a little, then give the core away between looks.
+
+    The last thread to arrive stores the time at the address `time`, unless that is 0.
+    """
     generation = atomic_load(state + _GENERATION)
     if atomic_add(state + _ARRIVED, 1) == num_threads - 1:
+        if time != 0:
+            store(time, monotonic_ns(), np.int64)
         atomic_store(state + _ARRIVED, 0)
         atomic_store(state + _GENERATION, generation + 1)
         return
@@ -65,12 +73,30 @@ def _wait_for_all(state, num_threads):
 def _execute(tid, num_threads, state):
     entries = load(state + _ENTRIES, np.int64)
     end = entries + 16 * load(state + _NUM_ENTRIES, np.int64)
+    times = load(state + _TIMES, np.int64)
+    if times != 0:
+        _execute_timed(tid, num_threads, state, entries, end, times)
+        return
     while entries < end:
         function = load(entries, np.int64)
         call_kernel(function, tid, num_threads, load(entries + 8, np.int64))
         entries += 16
         if num_threads > 1:
-            _wait_for_all(state, num_threads)
+            _wait_for_all(state, num_threads, 0)
+
+
+@jit
+def _execute_timed(tid, num_threads, state, entries, end, times):
+    """As `_execute`, noting when the threads were awake and when each entry had ended."""
+    if tid == 0:
+        store(times + 8, monotonic_ns(), np.int64)
+    times += 16
+    while entries < end:
+        function = load(entries, np.int64)
+        call_kernel(function, tid, num_threads, load(entries + 8, np.int64))
+        entries += 16
+        _wait_for_all(state, num_threads, times)
+        times += 8
 
 
 @kernel()
@@ -82,6 +108,9 @@ def _initialise(tid, num_threads, state):
 @kernel()
 def _lead(tid, num_threads, state):
     """Wake the workers and execute the program in `state` as thread 0."""
+    times = load(state + _TIMES, np.int64)
+    if times != 0:
+        store(times, monotonic_ns(), np.int64)
     if num_threads > 1:
         mutex_lock(state + _MUTEX)
         store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
@@ -139,6 +168,7 @@ class Team:
         self._state[:] = 0
         self._address = self._state.ctypes.data
         self._lead = _lead.ctypes
+        self._observer: RunObserver | None = None
         _initialise.ctypes(0, 1, self._address)
         threads = [
             threading.Thread(
@@ -165,7 +195,20 @@ class Team:
         with self._lock:
             self._state[_ENTRIES // 8] = program.address
             self._state[_NUM_ENTRIES // 8] = program.num_entries
+            observer = self._observer
+            if observer is None:
+                self._lead(0, self.num_threads, self._address)
+                return
+            clock_ns = np.zeros(program.num_entries + 2, np.int64)
+            self._state[_TIMES // 8] = clock_ns.ctypes.data
             self._lead(0, self.num_threads, self._address)
+            self._state[_TIMES // 8] = 0
+        observer(program, clock_ns)
+
+    def observe_runs(self, observer: RunObserver | None) -> None:
+        """Call `observer` after each run, see `ObservableKernels`; None: no longer."""
+        with self._lock:
+            self._observer = observer
 
     def close(self) -> None:
         """Stop and join the threads; idempotent."""

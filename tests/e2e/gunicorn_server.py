@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+_KEPT = ("LITE_CACHE_DIR", "LITE_CPU_ISA")
 _LISTENING = re.compile(r"Listening at: http://([0-9.]+):(\d+)")
 
 # The echoing fake instead of an engine and a model.
@@ -110,7 +111,7 @@ def serve(
     *,
     command: tuple[str, ...] = REAL,
     environ: Mapping[str, str] | None = None,
-    ready_within_s: float = 30.0,
+    ready_within_s: float = 120.0,  # the first use may compile kernels
 ) -> Iterator[GunicornServer]:
     """Start gunicorn with a configuration on a free port; stop it at the end.
 
@@ -124,7 +125,7 @@ def serve(
     known = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("LITE_", "VLLM_", "LLM_")) or name == "LITE_CACHE_DIR"
+        if not name.startswith(("LITE_", "VLLM_", "LLM_")) or name in _KEPT
     }
     with log_file.open("wb") as log:
         process = subprocess.Popen(

@@ -316,5 +316,20 @@ def test_vllm_rs_names_work(checkpoint: Path) -> None:
         stream.cancel()
         assert stream.cancelled
         assert list(stream) == []
-    with pytest.raises(ConfigError, match="quant"):
-        EngineConfig(model_path="x", quant="q4k")
+    with pytest.raises(ConfigError, match="num_shards=2 is not implemented"):
+        EngineConfig(model_path="x", num_shards=2)
+
+
+def test_vllm_rs_quant_quantizes(checkpoint: Path) -> None:
+    from lite import Engine, EngineConfig
+
+    settings = {"model_path": str(checkpoint), "max_model_len": 256, "num_blocks": 64}
+    outputs = {}
+    for quant in (None, "q8_0", "int8", "q4k"):
+        with Engine(EngineConfig(**settings, quant=quant)) as engine:
+            (output,) = engine.generate_sync([GREEDY.clone(logprobs=0)], ["Hello there"])
+            outputs[quant] = output.decode_output
+    assert outputs["q8_0"] == outputs["int8"]
+    assert outputs["q4k"] != outputs[None]
+    with pytest.raises(ConfigError, match=r"quantization.*'q3x'"):
+        Engine(EngineConfig(**settings, quant="q3x"))

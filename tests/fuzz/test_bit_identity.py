@@ -17,8 +17,8 @@ from lite.messages import GenerateRequest, TokenOutput
 from lite_kernels.cpu.isa import ISAS, supported
 from tests.engines import make_core, request, tiny_model
 
-# (dtype, checkpoint overrides): grouped heads with a norm, a window shorter than the prompts, and
-# keys that depend on the prompt's length from position 64 on.
+# (dtype, checkpoint overrides): grouped heads with a norm, a window shorter than the prompts,
+# keys that depend on the prompt's length from position 64 on, and each quantization.
 MODELS = {
     "qwen3-bfloat16": ("bfloat16", {"architecture": "qwen3"}),
     "mistral-window-float32": ("float32", {"architecture": "mistral", "sliding_window": 24}),
@@ -30,8 +30,13 @@ MODELS = {
             "rope_scaling": {"rope_type": "dynamic", "factor": 8.0},
         },
     ),
+    "llama-biases-int8": (
+        "float32",
+        {"architecture": "llama", "attention_bias": True, "mlp_bias": True, "quantization": "int8"},
+    ),
+    "qwen3-int4": ("bfloat16", {"architecture": "qwen3", "quantization": "int4"}),
 }
-NUM_SCHEDULES = 216
+NUM_SCHEDULES = 360
 NUM_PARTS = 4
 
 # Per output: token ids and the bits of each reported logprob.

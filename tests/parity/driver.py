@@ -9,8 +9,10 @@ import lite_kernels
 from lite.formats.checkpoint import open_checkpoint
 from lite.models import declare
 from lite.models.decoder import Workspace, compute_logits, forward, write_dynamic_rope
+from lite.models.parts import Quantization
 from lite.models.spec import DynamicScaling
 from lite.models.weights import load_weights
+from lite_kernels import Kernels
 
 BLOCK_SIZE = 16
 Float32Array = npt.NDArray[np.float32]
@@ -20,11 +22,22 @@ Int32Array = npt.NDArray[np.int32]
 class SequenceDriver:
     """A loaded checkpoint and room for one sequence, whose blocks lie in scattered order."""
 
-    def __init__(self, path: Path, *, backend: str, dtype: str, max_len: int) -> None:
-        self.kernels = lite_kernels.load(backend, dtype=dtype, num_threads=2)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_len: int,
+        backend: str = "cpu",
+        dtype: str = "float32",
+        quantization: Quantization | None = None,
+        kernels: Kernels | None = None,
+    ) -> None:
+        self.kernels = kernels or lite_kernels.load(backend, dtype=dtype, num_threads=2)
         with open_checkpoint(path) as checkpoint:
             self.decoder = declare(checkpoint.config)
-            self.weights = load_weights(self.decoder, checkpoint, self.kernels)
+            self.weights = load_weights(
+                self.decoder, checkpoint, self.kernels, quantization=quantization
+            )
         attention = self.decoder.attention
         num_blocks = -(-max_len // BLOCK_SIZE)
         self.kv_cache = self.kernels.allocate_kv_cache(

@@ -104,6 +104,22 @@ def test_python_dash_m_lite_prints_the_version() -> None:
     assert done.stdout == f"lite {__version__}\n"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_an_empty_one(closed: str) -> None:
+    code = (
+        "import sys; from lite.cli import chat, main;"
+        "report = lambda: print(len(sys.stdin.read()), file=sys.stderr);"
+        "chat.run = lambda _: report() or sys.stdout.write('');"
+        "sys.exit(main(['chat']))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code],
+        input="text", capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    read = "0\n" if "<" in closed else "4\n"
+    assert done.stderr == ("" if "2>" in closed else read)
+
+
 @pytest.mark.parametrize("command", ["serve", "chat", "complete", "doctor", "config show"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert usage_error(*command.split(), "--help") == 0

@@ -140,6 +140,7 @@ def _example(path: str) -> tuple[str, object]:
     special: dict[str, tuple[str, object]] = {
         "model.load_format": ("dummy", "dummy"),
         "model.dtype": ("float32", "float32"),
+        "model.quantization": ("int4", "int4"),
         "model.generation_config": ("none", "none"),
         "engine.device": ("cpu", "cpu"),
         "engine.memory_fraction": ("0.5", 0.5),
@@ -196,6 +197,30 @@ def test_a_name_of_something_missing_takes_only_values_that_change_nothing(name:
 def test_values_outside_of_what_is_built_are_refused_through_aliases() -> None:
     assert "must be one of auto, cpu" in refusal(environ={"LLM_DEVICE": "metal"})
     assert "tensor parallelism" in refusal(environ={"VLLM_TENSOR_PARALLEL_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("q8_0", "int8"), ("Q4_0", "int4"), ("q4k", "int4"), ("INT8", "int8"), ("none", None)],
+)
+def test_quantizations_known_elsewhere_are_the_nearest_ones_here(
+    name: str, format: str | None
+) -> None:
+    assert load(f"model: {{quantization: {name}}}").config.model.quantization == format
+    assert load(environ={"LITE_QUANTIZATION": name}).config.model.quantization == format
+    assert load(environ={"LLM_QUANTIZATION": name}).config.model.quantization == format
+    flags = {"model.quantization": name}
+    assert load_config(environ={}, flags=flags).config.model.quantization == format
+
+
+def test_an_unknown_quantization_is_refused_with_those_that_are_known() -> None:
+    message = refusal(environ={"LITE_QUANTIZATION": "q5_1"})
+    assert "'q5_1', but must be one of int4, int8, or none" in message
+
+
+def test_random_weights_cannot_be_cached() -> None:
+    text = "model: {weights_cache: true, load_format: dummy}"
+    assert "with model.load_format 'dummy' there are none" in refusal(text)
 
 
 def test_an_unknown_variable_of_ours_stops_the_start_with_the_nearest_name() -> None:

@@ -1,15 +1,18 @@
 """What the demo model is trained on: true, repeatable, and without the sums held out."""
 
 import itertools
+import json
 import operator
 import random
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from tools.demo_model import data
 from tools.demo_model.conversation import Conversation
 from tools.demo_model.data import KINDS, Marker, Renderer, sample
 from tools.demo_model.tokenizer import train_tokenizer
@@ -22,6 +25,21 @@ EQUATION = re.compile(r"(?<![\d+*/.-] )(?<![\d.])(-?\d+) ([-+*/]) (\d+) = (-?\d+
 def samples(count: int, seed: int = 1) -> list[Conversation | str]:
     rng = random.Random(seed)
     return [sample(rng) for _ in range(count)]
+
+
+def test_as_many_conversations_are_written_as_asked_for_and_the_same_again(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "SHARD_SIZE", 40)
+    monkeypatch.setattr(data, "train_tokenizer", lambda _: tokenizer)
+    for name in ("one", "two"):
+        data.make(tmp_path / name, conversations=100, seed=3)
+    shards = sorted((tmp_path / "one").glob("shard-*.npz"))
+    assert [len(np.load(shard)["lengths"]) for shard in shards] == [40, 40, 20]
+    summary = json.loads((tmp_path / "one" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["conversations"] == 100
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
 
 
 @pytest.fixture(scope="module")

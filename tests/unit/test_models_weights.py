@@ -11,7 +11,15 @@ from lite.formats.checkpoint import open_checkpoint
 from lite.formats.safetensors import SafetensorsFile
 from lite.models import declare
 from lite.models.decoder import Workspace, workspace_nbytes
-from lite.models.weights import Weights, load_weights, tensor_shapes
+from lite.models.parts import LinearPart, Quantization, model_parts
+from lite.models.weights import (
+    Weights,
+    is_tied,
+    load_weights,
+    tensor_shapes,
+    weights_nbytes,
+)
+from lite_kernels.cpu import CpuKernels
 from lite_kernels.reference import ReferenceKernels
 from tests import checkpoints
 from tests.checkpoints import make_checkpoint, make_config, make_tensors, write_safetensors
@@ -147,6 +155,44 @@ def test_the_planned_workspace_is_the_allocated_one(dtype: str) -> None:
     decoder, kernels = declare(make_config("qwen2")), ReferenceKernels(dtype=dtype)
     workspace = Workspace.allocate(decoder, kernels, max_num_tokens=24)
     assert workspace.nbytes == workspace_nbytes(decoder, kernels, max_num_tokens=24)
+
+
+@pytest.mark.parametrize("quantization", [None, "int8", "int4"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", checkpoints.ARCHITECTURES)
+def test_the_planned_weights_are_the_loaded_ones(
+    tmp_path: Path, architecture: str, dtype: str, quantization: Quantization | None
+) -> None:
+    make_checkpoint(tmp_path, architecture, tokenizer=False, intermediate_size=150, mlp_bias=True)
+    kernels = CpuKernels(dtype=dtype, num_threads=1)
+    with open_checkpoint(tmp_path) as checkpoint:
+        decoder = declare(checkpoint.config)
+        tied = is_tied(decoder, checkpoint)
+        weights = load_weights(decoder, checkpoint, kernels, quantization=quantization)
+    parts = model_parts(decoder, tied=tied, quantization=quantization)
+    planned = weights_nbytes(decoder, parts, kernels)
+    kernels.close()
+    # Biases are planned without what fills their last panel.
+    num_biases = sum(isinstance(part, LinearPart) and part.num_biases > 0 for part in parts)
+    assert planned <= weights.nbytes <= planned + num_biases * 256
+
+
+@pytest.mark.parametrize("backend", [ReferenceKernels, CpuKernels])
+def test_the_vocabulary_keeps_eight_bits(tmp_path: Path, backend: Any) -> None:
+    """A table of int4 would round its own rows: its error is that of int8."""
+    make_checkpoint(tmp_path, "llama", dtype="float32", tokenizer=False)
+    kernels = backend(dtype="float32")
+    with open_checkpoint(tmp_path) as checkpoint:
+        decoder = declare(checkpoint.config)
+        weights = load_weights(decoder, checkpoint, kernels, quantization="int4")
+    assert weights.embedding is not weights.head
+    token_ids = np.arange(decoder.vocab_size, dtype=np.int32)
+    out = np.empty((decoder.vocab_size, decoder.hidden_size), np.float32)
+    kernels.embed(token_ids, weights.embedding, out)
+    kernels.close()
+    table = make_tensors(make_config("llama"), dtype="float32")["model.embed_tokens.weight"]
+    assert np.abs(out - table).max() <= np.abs(table).max() / 127
+    assert not np.array_equal(out, table)
 
 
 def test_counted_bytes_grow_with_every_part(tmp_path: Path) -> None:

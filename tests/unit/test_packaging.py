@@ -114,9 +114,11 @@ def test_after_an_install_the_checkout_can_be_imported_too(tmp_path: Path) -> No
     subprocess.run(
         [*install, "--no-build-isolation", "--target", tmp_path / "site"], cwd=checkout, check=True
     )
+    code = "import lite.scheduling as s; print(s.__file__)"
+    code += "; from lite.models.location import demo_directory; print(demo_directory())"
     for directory in (checkout, tmp_path / "site"):
-        code = "import lite.scheduling as s; print(s.__file__)"
         found = subprocess.run(
             [sys.executable, "-c", code], cwd=directory, check=True, capture_output=True, text=True
         )
-        assert Path(found.stdout.strip()).is_relative_to(directory)
+        for path in found.stdout.splitlines():
+            assert Path(path).is_relative_to(directory)

@@ -81,6 +81,28 @@ def test_tool_definitions_are_written_as_plain_json() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        (5, "tools"),
+        ("look", "tools"),
+        (TOOL, "tools"),
+        (iter([TOOL]), "tools"),
+        ([TOOL, "look"], "tools[1]"),
+        ([None], "tools[0]"),
+    ],
+)
+def test_malformed_tools_are_refused_with_their_path(tools: Any, param: str) -> None:
+    with pytest.raises(InvalidRequestError, match="must be") as caught:
+        template(QWEN3).render([ASK], tools=tools)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("tools", [None, [], ()])
+def test_no_tools_are_as_good_as_none(tools: Any) -> None:
+    assert template(QWEN3).render([ASK], tools=tools) == template(QWEN3).render([ASK])
+
+
 @pytest.mark.parametrize("source", [LLAMA3, QWEN3])
 def test_tool_call_arguments_reach_the_template_as_an_object(source: str) -> None:
     called = {"role": "assistant", "content": None, "tool_calls": [CALL]}

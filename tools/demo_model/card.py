@@ -19,6 +19,7 @@ from tools.demo_model.model_config import CONFIG
 from tools.demo_model.world import held_out
 
 Scores = dict[str, tuple[int, int]]
+NOT_MET = "all whose last question is not in the training data word for word"
 TEMPLATE = Path(__file__).parent / "card.md"
 
 
@@ -35,16 +36,17 @@ class Evaluation:
         right, count = Counter[str](), Counter[str]()
         for result in demo_prompts.run(demo_prompts.load(), self._answers):
             prompt = result.prompt
-            topics = [prompt.topic, "all"]
+            topics = ["all", prompt.topic]
             if normal(prompt.question) not in self._met:
-                topics.append("all, not word for word in training")
+                topics.append(NOT_MET)
             for topic in topics:
                 count[topic] += 1
                 right[topic] += result.failure is None
             if result.failure is not None:
                 last = result.answers[-1]
                 self.failures.append(f"{prompt.topic}: {prompt.turns}: {last!r}: {result.failure}")
-        return {topic: (right[topic], count[topic]) for topic in count}
+        order = ["all", NOT_MET, *(topic for topic in count if topic not in ("all", NOT_MET))]
+        return {topic: (right[topic], count[topic]) for topic in order}
 
     def sums(self) -> Scores:
         """Ask every sum and difference of two-digit numbers that training left out."""
@@ -52,7 +54,7 @@ class Evaluation:
         pairs = [(a, b) for a in numbers for b in numbers if held_out(a, b)]
         asked = {
             "sums of two-digit numbers, held out": [(a, "+", b, a + b) for a, b in pairs],
-            "differences, held out": [(a, "-", b, a - b) for a, b in pairs if a >= b],
+            "their differences, none below zero": [(a, "-", b, a - b) for a, b in pairs if a >= b],
         }
         scores: Scores = {}
         for name, questions in asked.items():

@@ -146,14 +146,14 @@ class Marker:
                 yield slice(first, ends[np.searchsorted(ends, first)] + 1)
 
 
-def write_shard(task: tuple[Path, int, int]) -> Counter:
+def write_shard(task: tuple[Path, int, int, int]) -> Counter:
     """Write one shard: `tokens`, `targets` (whether each is one), `lengths` of conversations."""
-    out, seed, number = task
+    out, seed, number, count = task
     rng = random.Random(f"{seed}/{number}")
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     render, mark, seen = Renderer(), Marker(tokenizer), Counter()
     held_out = held_out_questions()
-    made = [sample(rng) for _ in range(SHARD_SIZE)]
+    made = [sample(rng) for _ in range(count)]
     encoded = tokenizer.encode_batch([render(m) for m in made], add_special_tokens=False)
     tokens, targets = [], []
     for conversation, encoding in zip(made, encoded, strict=True):
@@ -191,6 +191,22 @@ def held_out_questions() -> set[str]:
     return {normal(t) for prompt in prompts for t in prompt["turns"] if isinstance(t, str)}
 
 
+def make(out: Path, *, conversations: int, seed: int) -> Counter:
+    """Write all files of the training data and return what its summary says."""
+    out.mkdir(parents=True, exist_ok=True)
+    rng, render = random.Random(f"{seed}/tokenizer"), Renderer()
+    texts = (render(sample(rng)) for _ in range(30_000))
+    train_tokenizer(texts).save(str(out / "tokenizer.json"))
+    firsts = range(0, conversations, SHARD_SIZE)
+    counts = [min(SHARD_SIZE, conversations - first) for first in firsts]
+    tasks = [(out, seed, number, count) for number, count in enumerate(counts)]
+    with multiprocessing.Pool() as pool:
+        seen = sum(pool.imap_unordered(write_shard, tasks), Counter())
+    seen["held-out questions"] = len(held_out_questions())
+    (out / "summary.json").write_text(json.dumps(dict(sorted(seen.items())), indent=2) + "\n")
+    return seen
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
@@ -198,24 +214,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=0, help="print so many samples, write nothing")
     options = parser.parse_args()
-    render = Renderer()
     if options.show:
-        rng = random.Random(options.seed)
+        rng, render = random.Random(options.seed), Renderer()
         for _ in range(options.show):
             print(render(sample(rng)), end="\n" + "-" * 60 + "\n")
         return
-    options.out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(f"{options.seed}/tokenizer")
-    texts = (render(sample(rng)) for _ in range(30_000))
-    train_tokenizer(texts).save(str(options.out / "tokenizer.json"))
-    shards = range(-(-options.conversations // SHARD_SIZE))
-    with multiprocessing.Pool() as pool:
-        tasks = [(options.out, options.seed, number) for number in shards]
-        seen = sum(pool.imap_unordered(write_shard, tasks), Counter())
-    seen["held-out questions"] = len(held_out_questions())
-    (options.out / "summary.json").write_text(
-        json.dumps(dict(sorted(seen.items())), indent=2) + "\n"
-    )
+    seen = make(options.out, conversations=options.conversations, seed=options.seed)
     print(json.dumps({k: v for k, v in seen.items() if not k.startswith("held-out: ")}))
 
 

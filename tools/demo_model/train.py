@@ -157,6 +157,10 @@ class Training:
 
 
 def train(training: Training, corpus: Corpus, out: Path, steps: int) -> None:
+    if training.step >= steps:
+        training.export(out / "model.safetensors")
+        return
+    forget_rows_after(training.step, out / "loss.csv")
     checkpoint, saved, shown, recent = out / "checkpoint.pt", time.time(), time.time(), []
     last = time.time()
     with (out / "loss.csv").open("a", newline="") as file:
@@ -182,6 +186,14 @@ def train(training: Training, corpus: Corpus, out: Path, steps: int) -> None:
                 saved = now
             if finished:
                 return
+
+
+def forget_rows_after(step: int, log: Path) -> None:
+    """Take away what an interrupted run logged after its last checkpoint; it comes again."""
+    if log.exists():
+        lines = log.read_bytes().splitlines(keepends=True)
+        kept = [row for row in lines[1:] if row.endswith(b"\n") and int(row.split(b",")[0]) <= step]
+        log.write_bytes(b"".join(lines[:1] + kept))
 
 
 def main() -> None:

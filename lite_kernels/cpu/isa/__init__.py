@@ -3,8 +3,12 @@
 import functools
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 import llvmlite.binding as llvm
+
+# vpdpbusd; NEON's sdot; vpmaddubsw; multiplications of 16 bit values.
+ByteProducts = Literal["vnni", "sdot", "maddubs", "multiply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +16,9 @@ class Isa:
     """What the micro-kernels may use.
 
     `lanes` float32 values a vector; `has_dpbf16` the bfloat16 pair product (else shift and FMA);
-    `has_fma` fused multiply-add (else a product and a sum); `num_accumulators` vectors of
-    accumulators that leave enough registers for everything else.
+    `has_fma` fused multiply-add (else a product and a sum); `byte_products` how bytes are
+    multiplied; `num_accumulators` vectors of accumulators that leave enough registers for
+    everything else.
     """
 
     name: str
@@ -21,6 +26,7 @@ class Isa:
     num_accumulators: int
     has_fma: bool
     has_dpbf16: bool
+    byte_products: ByteProducts
     requires: tuple[str, ...]
 
     @property
@@ -30,13 +36,17 @@ class Isa:
 
 
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
+_AVX2 = ("avx2", "fma", "f16c")
 # Best first.
 ISAS = (
-    Isa("avx512_bf16", 16, 24, True, True, (*_AVX512, "avx512bf16")),
-    Isa("avx512", 16, 24, True, False, _AVX512),
-    Isa("avx2", 8, 12, True, False, ("avx2", "fma")),
-    Isa("generic_fma", 4, 12, True, False, ("fma",)),
-    Isa("generic", 4, 12, False, False, ()),
+    Isa("avx512_bf16", 16, 24, True, True, "vnni", (*_AVX512, "avx512bf16", "avx512vnni")),
+    Isa("avx512_vnni", 16, 24, True, False, "vnni", (*_AVX512, "avx512vnni")),
+    Isa("avx512", 16, 24, True, False, "maddubs", _AVX512),
+    Isa("avx_vnni", 8, 12, True, False, "vnni", (*_AVX2, "avxvnni")),
+    Isa("avx2", 8, 12, True, False, "maddubs", _AVX2),
+    Isa("neon_dotprod", 4, 24, True, False, "sdot", ("neon", "dotprod")),
+    Isa("generic_fma", 4, 12, True, False, "multiply", ("fma",)),
+    Isa("generic", 4, 12, False, False, "multiply", ()),
 )
 
 

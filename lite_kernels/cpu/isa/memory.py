@@ -1,5 +1,6 @@
 """Raw memory for kernels: typed loads and stores at addresses, atomics, calls, libc symbols."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,25 @@ def _external(name, num_arguments):
 @intrinsic
 def sched_yield(typingctx):
     return _external("sched_yield", 0)
+
+
+@intrinsic
+def monotonic_ns(typingctx):
+    """Return CLOCK_MONOTONIC in nanoseconds, about 25 ns a call."""
+
+    def codegen(context, builder, signature, args):
+        with builder.goto_entry_block():
+            seconds_and_ns = builder.alloca(ir.ArrayType(_I64, 2))
+        get = declare(builder.module, "clock_gettime", _I32, [_I32, _I64])
+        clock = ir.Constant(_I32, time.CLOCK_MONOTONIC)
+        builder.call(get, [clock, builder.ptrtoint(seconds_and_ns, _I64)])
+        seconds, ns = (
+            builder.load(builder.gep(seconds_and_ns, [ir.Constant(_I32, 0), ir.Constant(_I32, i)]))
+            for i in range(2)
+        )
+        return builder.add(builder.mul(seconds, ir.Constant(_I64, 1_000_000_000)), ns)
+
+    return types.int64(), codegen
 
 
 @intrinsic

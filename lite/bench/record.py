@@ -1,0 +1,202 @@
+"""What a benchmark writes down: figures, how they were obtained, and on which machine."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lite
+from lite.bench.step_report import Ceilings
+from lite.bench.table import format_table
+from lite.errors import ConfigError
+from lite.machine import describe_commit, describe_machine
+from lite.version import __version__
+
+_SOURCES = ("lite", "lite_kernels", "server")
+
+
+@dataclass(slots=True)
+class Probe:
+    """The memory's streaming rate, and the multiply rate, taken beside the measurement.
+
+    The memory of a shared machine changes its pace within minutes, so it is probed before and
+    after; a ceiling is the mean.
+    """
+
+    num_threads: int
+    dtype: str
+    read_bandwidths: list[float] = field(default_factory=list)  # bytes/s
+    multiply_rates: list[float] = field(default_factory=list)  # FLOP/s
+
+    def take(self, *, multiply: bool = False) -> None:
+        """Measure the memory now, and the multiply rate if it is wanted."""
+        from lite_kernels.cpu.probe import multiply_rate, read_bandwidth
+
+        self.read_bandwidths.append(read_bandwidth(self.num_threads))
+        if multiply:
+            self.multiply_rates.append(multiply_rate(self.num_threads, dtype=self.dtype))
+
+    def ceilings(self) -> Ceilings:
+        """Return what a profile measures against."""
+        bandwidths, rates = self.read_bandwidths, self.multiply_rates
+        return Ceilings(sum(bandwidths) / len(bandwidths), sum(rates) / len(rates))
+
+    def figures(self) -> dict[str, Any]:
+        """Return the probes as the record shows them."""
+        figures = {"read_gb_s": [round(value / 1e9, 2) for value in self.read_bandwidths]}
+        if self.multiply_rates:
+            rates = [round(value / 1e9, 1) for value in self.multiply_rates]
+            figures[f"multiply_{self.dtype}_gflop_s"] = rates
+        return figures
+
+
+def describe(probe: Probe) -> dict[str, Any]:
+    """Return the machine as a record shows it."""
+    from lite_kernels.cpu.isa import host_isa
+    from lite_kernels.cpu.topology import available_cores
+
+    return {
+        **describe_machine(),
+        "isa": host_isa().name,
+        "num_cores": available_cores(),
+        "num_threads": probe.num_threads,
+        "probe": probe.figures(),
+    }
+
+
+def make_record(
+    benchmark: str, settings: Mapping[str, Any], results: Mapping[str, Any], probe: Probe
+) -> dict[str, Any]:
+    """Return the whole of what --output-json holds."""
+    return {
+        "benchmark": benchmark,
+        "version": __version__,
+        "commit": describe_commit(Path(lite.__file__).parents[1], _SOURCES),
+        "machine": describe(probe),
+        "settings": dict(settings),
+        "results": dict(results),
+    }
+
+
+def check_writable(flag: str, name: str | None) -> None:
+    """Refuse a file that cannot be written before minutes are spent on what it shall hold.
+
+    Raises:
+        ConfigError: its directory does not exist, or it is a directory itself.
+    """
+    if name is None:
+        return
+    path = Path(name)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ConfigError(f"{flag}: {name} cannot be written; name a file in a directory that is.")
+
+
+def write_json(record: Mapping[str, Any], name: str) -> None:
+    """Write a record as JSON.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        Path(name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output-json: {name} cannot be written: {error}.") from None
+
+
+def heading(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield who measured what on which machine."""
+    machine, commit = record["machine"], record["commit"]
+    version = f"lite {record['version']}"
+    if commit["id"]:
+        version += f" ({commit['id'][:12]}{', modified' if commit['modified'] else ''})"
+    probes = machine["probe"]["read_gb_s"]
+    memory = f", memory read at {' and '.join(f'{v:.1f}' for v in probes)} GB/s" if probes else ""
+    yield f"{version}, {record['benchmark']}: {record['settings']['workload']}"
+    yield (
+        f"{machine['cpu']}, {machine['num_cores']} cores, {machine['isa']}, "
+        f"{machine['num_threads']} threads{memory}"
+    )
+
+
+def throughput_lines(results: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the figures of `throughput`."""
+    yield (
+        f"Throughput: {results['requests_per_second']:.2f} requests/s, "
+        f"{results['tokens_per_second']:.2f} total tokens/s, "
+        f"{results['output_tokens_per_second']:.2f} output tokens/s"
+    )
+    yield from format_table(
+        ("", ""),
+        [
+            ("Requests", str(results["num_requests"])),
+            ("Elapsed time (s)", f"{results['elapsed_time']:.2f}"),
+            ("Total prompt tokens", str(results["total_prompt_tokens"])),
+            ("Total output tokens", str(results["total_output_tokens"])),
+            ("Preemptions", str(results["num_preemptions"])),
+        ],
+    )
+
+
+def latency_lines(results: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the figures of `latency`."""
+    rate = results["median_decode_tokens_per_second"]
+    rows = [
+        ("Iterations", str(len(results["latencies"]))),
+        ("Avg latency (s)", f"{results['avg_latency']:.4f}"),
+        ("Std latency (s)", f"{results['std_latency']:.4f}"),
+        *(
+            (f"{percentile}% percentile latency (s)", f"{value:.4f}")
+            for percentile, value in results["percentiles"].items()
+        ),
+        ("Median time to first token (s)", f"{results['median_first_token_s']:.4f}"),
+        ("Median decode (tok/s)", "-" if rate is None else f"{rate:.2f}"),
+    ]
+    yield from format_table(("", ""), rows)
+
+
+_METRICS = {
+    "ttft": "TTFT",
+    "tpot": "TPOT",
+    "itl": "ITL",
+    "e2el": "E2EL",
+    "client_queue_time": "client queue",
+}
+
+
+def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
+    """Yield the figures of `serve`; `labels` are those of the percentiles, such as "99"."""
+    rows = [
+        ("Successful requests", str(results["completed"])),
+        ("Failed requests", str(results["failed"])),
+        ("Benchmark duration (s)", f"{results['duration']:.2f}"),
+        ("Total input tokens", str(results["total_input_tokens"])),
+        ("Total generated tokens", str(results["total_output_tokens"])),
+        ("Request throughput (req/s)", f"{results['request_throughput']:.2f}"),
+        ("Output token throughput (tok/s)", f"{results['output_throughput']:.2f}"),
+        ("Total token throughput (tok/s)", f"{results['total_token_throughput']:.2f}"),
+        ("Peak concurrent requests", str(results["max_concurrent_requests"])),
+        ("Client CPU (share of one core)", f"{results['client_cpu_share']:.1%}"),
+    ]
+    if results["request_goodput"] is not None:
+        rows.insert(6, ("Request goodput (req/s)", f"{results['request_goodput']:.2f}"))
+    yield from format_table(("", ""), rows)
+    yield ""
+    columns = ["mean", "median", "std", *(f"p{label}" for label in labels)]
+    shown = [name for name in _METRICS if f"mean_{name}_ms" in results]
+    yield from format_table(
+        ("ms", *columns),
+        [
+            (_METRICS[name], *(_ms(results[f"{column}_{name}_ms"]) for column in columns))
+            for name in shown
+        ],
+    )
+    missing = results["total_requested_output_tokens"] - results["total_output_tokens"]
+    if missing > 0:
+        yield f"Outputs are {missing} tokens shorter than asked for."
+    for error, count in results["errors"].items():
+        yield f"Failed {count} times: {error}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,180 @@
+"""`lite bench throughput` and `lite bench latency`: an engine that this program runs itself."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lite.cli import flags
+from lite.cli.bench.arguments import workload_options
+from lite.cli.loading import command_config
+from lite.errors import ConfigError
+from lite.sampling_params import SamplingParams
+
+if TYPE_CHECKING:
+    from lite.bench.engine import BenchEngine
+    from lite.bench.record import Probe
+    from lite.bench.workload import Workload
+    from lite.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """An open engine, and what it is to do."""
+
+    config: "Config"
+    engine: "BenchEngine"
+    workload: "Workload"
+    sampling: SamplingParams
+    probe: "Probe"
+    progress: Callable[[int], object]
+
+
+def run_throughput(arguments: argparse.Namespace) -> int:
+    """Measure how soon a set of requests is through."""
+    from lite.bench import chart, record
+    from lite.bench.offline import throughput
+
+    num_prompts = arguments.num_prompts
+    with _open(arguments, num_prompts=num_prompts, num_rounds=num_prompts) as one:
+        if arguments.profile:
+            one.engine.reset_profile()
+        results, finished = throughput(
+            one.engine.generator, one.workload, one.sampling, one.progress
+        )
+        written = _record(arguments, "throughput", one, results)
+    _show(written, record.throughput_lines(results))
+    if arguments.plot and not arguments.profile:
+        chart.draw_progress(finished, _title(written), arguments.plot)
+    return _finish(arguments, written)
+
+
+def run_latency(arguments: argparse.Namespace) -> int:
+    """Measure how long a batch takes."""
+    from lite.bench import chart, record
+    from lite.bench.offline import check_iterations, latency
+
+    num_prompts = arguments.batch_size
+    if num_prompts < 1:
+        raise ConfigError(f"--batch-size is {num_prompts}, but must be an integer >= 1.")
+    check_iterations(arguments.num_iters, arguments.num_iters_warmup)
+    num_rounds = arguments.num_iters + arguments.num_iters_warmup
+    with _open(arguments, num_prompts=num_prompts, num_rounds=num_rounds) as one:
+        results = latency(
+            one.engine.generator,
+            one.workload,
+            one.sampling,
+            num_iters=arguments.num_iters,
+            num_iters_warmup=arguments.num_iters_warmup,
+            progress=one.progress,
+            on_warm=one.engine.reset_profile if arguments.profile else lambda: None,
+        )
+        written = _record(arguments, "latency", one, results)
+    _show(written, record.latency_lines(results))
+    if arguments.plot and not arguments.profile:
+        median_s = results["median_latency"]
+        chart.draw_latencies(results["latencies"], median_s, _title(written), arguments.plot)
+    return _finish(arguments, written)
+
+
+@contextmanager
+def _open(
+    arguments: argparse.Namespace, *, num_prompts: int, num_rounds: int
+) -> Iterator[_Measurement]:
+    """Check everything that can be checked, load the model, and make the requests."""
+    from lite.bench.chart import check_plot
+    from lite.bench.engine import open_engine
+    from lite.bench.record import Probe, check_writable
+    from lite.bench.workload import make_workload
+    from lite.log import configure
+    from lite_kernels.cpu.topology import available_cores
+
+    check_plot(arguments.plot)
+    check_writable("--plot", arguments.plot)
+    check_writable("--output-json", arguments.output_json)
+    sampling = SamplingParams(
+        temperature=arguments.temperature,
+        ignore_eos=True,
+        detokenize=not arguments.disable_detokenize,
+    )
+    # The same prompts come again and again: what is measured is their computation.
+    config = command_config(flags.load(arguments), enable_prefix_caching=False)
+    options = workload_options(arguments, num_prompts=num_prompts, seed=config.model.seed)
+    configure(config.log)
+    with open_engine(
+        config, in_process=not arguments.engine_process, profile=arguments.profile
+    ) as engine:
+        workload = make_workload(
+            options,
+            engine.text_model.tokenizer,
+            as_text=False,
+            vocab_size=engine.text_model.vocab_size,
+            max_model_len=engine.generator.max_model_len,
+        )
+        num_threads = config.engine.num_threads or available_cores()
+        probe = Probe(num_threads, engine.generator.client.stats().dtype)
+        probe.take(multiply=arguments.profile)
+        with _progress(arguments, num_rounds) as progress:
+            yield _Measurement(config, engine, workload, sampling, probe, progress)
+
+
+@contextmanager
+def _progress(arguments: argparse.Namespace, num_rounds: int) -> Iterator[Callable[[int], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=num_rounds, disable=not sys.stderr.isatty(), leave=False) as bar:
+        yield bar.update
+
+
+def _record(
+    arguments: argparse.Namespace, benchmark: str, one: _Measurement, results: dict[str, Any]
+) -> dict[str, Any]:
+    """Probe again, take the profile, and return all that is known; while the engine is open."""
+    from lite.bench.record import make_record
+    from lite.bench.step_report import profile_figures
+
+    # First, since the probe's work would count as that of other threads.
+    steps = one.engine.take_profile() if arguments.profile else None
+    one.probe.take(multiply=arguments.profile)
+    settings = {
+        "workload": one.workload.name,
+        "num_requests": len(one.workload.requests),
+        "temperature": arguments.temperature,
+        "detokenize": not arguments.disable_detokenize,
+        "engine_process": arguments.engine_process,
+        "model": msgspec.to_builtins(one.config.model),
+        "engine": msgspec.to_builtins(one.config.engine),
+    }
+    written = make_record(benchmark, settings, results, one.probe)
+    if steps is not None:
+        written["profile"] = profile_figures(steps, one.probe.ceilings())
+    return written
+
+
+def _title(written: dict[str, Any]) -> str:
+    settings = written["settings"]
+    return f"{written['benchmark']} of {settings['model']['model']}: {settings['workload']}"
+
+
+def _show(written: dict[str, Any], lines: Iterator[str]) -> None:
+    from lite.bench.record import heading
+    from lite.bench.step_report import profile_lines
+
+    print(*heading(written), "", *lines, sep="\n")
+    if "profile" in written:
+        print("", *profile_lines(written["profile"]), sep="\n")
+
+
+def _finish(arguments: argparse.Namespace, written: dict[str, Any]) -> int:
+    from lite.bench.chart import draw_profile
+    from lite.bench.record import write_json
+
+    if arguments.plot and arguments.profile:
+        draw_profile(written["profile"]["steps"], _title(written), arguments.plot)
+    if arguments.output_json:
+        write_json(written, arguments.output_json)
+    return 0

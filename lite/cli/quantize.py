@@ -1,0 +1,61 @@
+"""`lite quantize`: a checkpoint written once in the format in which it runs."""
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from lite.cli import flags
+from lite.cli.loading import command_config
+from lite.models.parts import Quantization
+
+_DEFAULT: Quantization = "int8"
+
+
+def add_command(commands: flags.Commands) -> None:
+    """Add the command to the parser."""
+    parser = flags.add_command(
+        commands,
+        "quantize",
+        f"Write a checkpoint quantized (to {_DEFAULT} unless told otherwise): it loads at once.",
+        ("model", "engine", "log"),
+        only=("model.quantization", "engine.num_threads", "log.level"),
+    )
+    parser.add_argument("source", metavar="IN", help="a checkpoint directory")
+    parser.add_argument("target", metavar="OUT", type=Path, help="the directory to write")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Quantize, and print what was written to standard error."""
+    from tqdm import tqdm
+
+    from lite.engine.loading import load_kernels
+    from lite.log import configure
+    from lite.models.quantize import quantize_checkpoint
+
+    config = command_config(flags.load(arguments))
+    configure(config.log)
+    quantization = config.model.quantization or _DEFAULT
+    with ExitStack() as stack:
+
+        def bar(total: int) -> "tqdm[int]":
+            shown = sys.stderr.isatty()
+            made: tqdm[int] = tqdm(
+                total=total, desc=quantization, unit=" weights", unit_scale=True, disable=not shown
+            )
+            return stack.enter_context(made)
+
+        done = quantize_checkpoint(
+            arguments.source,
+            arguments.target,
+            quantization,
+            lambda: load_kernels(config.engine, "bfloat16"),
+            lambda total: bar(total).update,
+        )
+    print(
+        f"{done.directory}: {done.file_bytes / 1e6:.1f} MB of {quantization} weights, "
+        f"from {done.source_bytes / 1e6:.1f} MB",
+        file=sys.stderr,
+    )
+    return 0
