@@ -136,7 +136,8 @@ class Measurement:
         description = self._pool.descriptions[engine.name]
         if "memory_after_run" not in description:
             _generate(process, prompts, case.num_output, case.keep_prompt)
-            description["memory_after_run"] = process.memory() | {"case": case.name}
+            num_tokens = case.num_seqs * (case.num_prompt + case.num_output)
+            description["memory_after_run"] = process.memory() | {"num_tokens": num_tokens}
         if not case.keep_prompt:
             warm_up = [prompt[:NUM_WARM_UP_PROMPT] for prompt in prompts]
             _generate(process, warm_up, min(NUM_WARM_UP_OUTPUT, case.num_output), False)

@@ -325,9 +325,9 @@ def test_the_share_of_the_bound_is_that_of_the_same_process() -> None:
 
 
 def test_memory_beyond_weights_and_cache_is_limited() -> None:
-    description = {"weights_bytes": 10**9, "kv_cache_bytes": 10**9}
+    description = {"weights_bytes": 10**9, "kv_bytes_per_token": 10**7}
     for resident, reached in ((2_340_000_000, True), (2_360_000_000, False)):
-        memory = {"memory_after_run": {"VmRSS": resident}}
+        memory = {"memory_after_run": {"VmRSS": resident, "num_tokens": 100}}
         figures = {"engines": {"lite int8": description | memory}, "cases": {}}
         (row,) = comparison.compare_engines(figures)
         assert row["reached"] is reached

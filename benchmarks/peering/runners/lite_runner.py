@@ -59,6 +59,7 @@ class Lite:
             "weights_bytes": self._model.weights.nbytes,
             "weights_bytes_per_token": bytes_per_token(self._model.weights),
             "kv_cache_bytes": self._shape[0] * self._model.plan.block_bytes,
+            "kv_bytes_per_token": self._model.plan.block_bytes // self._model.plan.block_size,
         }
 
     def generate(
