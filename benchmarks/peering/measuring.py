@@ -139,7 +139,9 @@ class Measurement:
             num_tokens = case.num_seqs * (case.num_prompt + case.num_output)
             description["memory_after_run"] = process.memory() | {"num_tokens": num_tokens}
         if not case.keep_prompt:
-            warm_up = [prompt[:NUM_WARM_UP_PROMPT] for prompt in prompts]
+            # Some engines compile for a length when they first see it, which is most of a prefill.
+            whole = case.metric == "prefill" and not runs.rates
+            warm_up = prompts if whole else [prompt[:NUM_WARM_UP_PROMPT] for prompt in prompts]
             _generate(process, warm_up, min(NUM_WARM_UP_OUTPUT, case.num_output), False)
         own_probe = is_ours(engine) and case.num_seqs == 1 and case.metric == "decode"
         num_attempts = MAX_ATTEMPTS if self._patience_s else 1

@@ -30,7 +30,6 @@ class OpenVino:
         self._properties = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": num_threads,
-            "PERFORMANCE_HINT": "LATENCY",
         }
         self._scheduler = scheduler
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
