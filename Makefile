@@ -3,7 +3,7 @@
 VENV ?= .venv
 PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,python3)
 
-.PHONY: setup build test test-debug test-slow lint types floors bench demo-model clean
+.PHONY: setup build test test-debug test-slow lint types floors bench peers-setup peers demo-model clean
 
 setup:  ## a virtual environment with everything in it
 	python3 -m venv $(VENV)
@@ -39,6 +39,13 @@ bench:
 	$(PYTHON) -m benchmarks.attention
 	$(PYTHON) -m benchmarks.offline
 	$(PYTHON) -m benchmarks.cold_start
+
+peers-setup:  ## environments of other engines, and weights in their formats; an hour or so
+	$(PYTHON) -m benchmarks.peers setup
+
+peers:  ## this engine beside others in the same run, on an idle machine; hours
+	$(PYTHON) -m benchmarks.peers run
+	$(PYTHON) -m benchmarks.peers serve
 
 DEMO := build/demo
 DEMO_PYTHON := $(DEMO)/venv/bin/python
