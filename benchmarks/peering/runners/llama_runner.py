@@ -13,6 +13,7 @@ from runner_protocol import Clock, serve
 _NUM_BATCH = 2048
 _NUM_UBATCH = 512
 _CONTEXT_STEP = 256
+_NUM_LOGPROBS = 20
 _FTYPES = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0}
 
 
@@ -90,6 +91,8 @@ class LlamaCpp:
         logits = self._logits(1)[0].astype(np.float64)
         highest = logits.max()
         normalizer = highest + np.log(np.exp(logits - highest).sum())
+        if not token_ids:
+            token_ids = np.argsort(logits)[-_NUM_LOGPROBS:].tolist()
         return {i: float(logits[i] - normalizer) for i in token_ids}
 
     def _prefill(self, prompts: list[list[int]]) -> list[int]:
