@@ -62,9 +62,20 @@ def test_int4_loses_less_than_q4_0(figures: Mapping[str, Figures]) -> None:
 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the trained demo model is not in this checkout")
 def test_a_trained_model_keeps_its_perplexity() -> None:
-    """On new conversations with the bundled model, whose answers are scored."""
+    """On new conversations with the bundled model, whose answers are scored.
+
+    So few tokens do not tell int4 from Q4_0: it must not be worse by two standard errors.
+    """
     case = measure(DEMO, list(conversations(DEMO, 40, "test")), FORMATS)
     assert abs(case["int8"]["perplexity_change_percent"]) <= 0.1
     assert case["int8"]["top1_agreement_percent"] >= 99.5
-    assert case["int4"]["divergence"] <= case["Q4_0"]["divergence"]
+    assert case["int4"]["above_yardstick_percent"] <= 2 * case["int4"]["its_error_percent"]
     assert case["int4"]["top1_agreement_percent"] >= 98.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEMO.is_dir(), reason="the trained demo model is not in this checkout")
+def test_a_trained_model_diverges_less_in_int4_than_in_q4_0() -> None:
+    case = measure(DEMO, list(conversations(DEMO, 300, "quality")), FORMATS)
+    assert abs(case["int8"]["perplexity_change_percent"]) <= 0.1
+    assert case["int4"]["divergence"] <= case["Q4_0"]["divergence"]
