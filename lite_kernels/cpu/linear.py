@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from lite_kernels.cpu.activation import ACTIVATIONS, GELU, SILU, gelu, gelu_tanh, silu
 from lite_kernels.cpu.isa import Isa, host_isa
-from lite_kernels.cpu.isa.memory import array_at, empty_aligned, stack_bytes
+from lite_kernels.cpu.isa.activation import ACTIVATIONS, GELU, GELU_TANH, SILU
+from lite_kernels.cpu.isa.epilogue import store_gated_tile, store_tile
+from lite_kernels.cpu.isa.memory import array_at, empty_aligned, prefetch_line, stack_bytes
 from lite_kernels.cpu.isa.multiply import fetched_bytes, max_rows, multiply_tile, single_rows
 from lite_kernels.cpu.isa.panel import PANEL, row_bytes
 from lite_kernels.cpu.isa.tile import activation_bytes
@@ -14,7 +15,6 @@ from lite_kernels.cpu.norm import (
     FLOAT32,
     ROUNDED,
     norm_rows,
-    round_to_bfloat16,
     stage_bfloat16,
 )
 from lite_kernels.cpu.pack import PackedLinear
@@ -31,65 +31,43 @@ _BLOCK_BYTES = 512 * 1024
 
 
 @jit
-def _store_rows(tile, bias, out, stride, num_rows, width, adds):
+def _store(tile, bias, out, stride, num_rows, width, adds):
     """Write, or add, tile + bias to `width` columns of float32 rows."""
+    if width == PANEL:
+        store_tile(tile, bias, out, stride, num_rows, adds)
+        return
     for r in range(num_rows):
         sums = array_at(tile + r * PANEL * 4, PANEL, np.float32)
         row = array_at(out + r * stride, PANEL, np.float32)
-        if bias != 0:
-            biases = array_at(bias, PANEL, np.float32)
-            for c in range(PANEL):
-                sums[c] += biases[c]
-        if width < PANEL:
-            for c in range(width):
-                row[c] = row[c] + sums[c] if adds else sums[c]
-        elif adds:
-            for c in range(PANEL):
-                row[c] += sums[c]
-        else:
-            for c in range(PANEL):
-                row[c] = sums[c]
+        for c in range(width):
+            total = sums[c]
+            if bias != 0:
+                total += array_at(bias, PANEL, np.float32)[c]
+            row[c] = row[c] + total if adds else total
 
 
 @jit
-def _activate_rows(tile, bias, num_rows, columns, activation):
-    """Replace the first 16 `columns` of each row by activation(gate) * up.
-
-    PERF: 16 comes from the record: a loop of known length is unrolled, not vectorised (27x).
-    """
-    for r in range(num_rows):
-        gate = array_at(tile + r * PANEL * 4, _HALF, np.float32)
-        up = array_at(tile + (r * PANEL + _HALF) * 4, _HALF, np.float32)
-        if bias != 0:
-            gate_bias = array_at(bias, _HALF, np.float32)
-            up_bias = array_at(bias + _HALF * 4, _HALF, np.float32)
-            for c in range(columns):
-                gate[c] += gate_bias[c]
-                up[c] += up_bias[c]
-        if activation == SILU:
-            for c in range(columns):
-                gate[c] = silu(gate[c]) * up[c]
-        elif activation == GELU:
-            for c in range(columns):
-                gate[c] = gelu(gate[c]) * up[c]
-        else:
-            for c in range(columns):
-                gate[c] = gelu_tanh(gate[c]) * up[c]
+def _store_activated(activation, dtype, tile, bias, out, stride, num_rows):
+    if activation == SILU:
+        store_gated_tile(SILU, dtype, tile, bias, out, stride, num_rows)
+    elif activation == GELU:
+        store_gated_tile(GELU, dtype, tile, bias, out, stride, num_rows)
+    else:
+        store_gated_tile(GELU_TANH, dtype, tile, bias, out, stride, num_rows)
 
 
 @jit
-def _store_activated(tile, out, stride, num_rows, width, itemsize):
-    """Write the first 16 columns as bfloat16 (itemsize 2) or float32."""
+def _store_gated(activation, dtype, tile, bias, out, stride, num_rows, width):
+    """Write activation(gate + bias) * (up + bias) to `width` columns of bfloat16 or float32."""
+    if width == _HALF:
+        _store_activated(activation, dtype, tile, bias, out, stride, num_rows)
+        return
+    _store_activated(activation, dtype, tile, bias, tile, PANEL * 4, num_rows)
     for r in range(num_rows):
-        sums = array_at(tile + r * PANEL * 4, _HALF, np.float32)
-        if itemsize == 2:
-            bits = array_at(out + r * stride, _HALF, np.uint16)
-            for c in range(width):
-                bits[c] = round_to_bfloat16(sums[c])
-        else:
-            floats = array_at(out + r * stride, _HALF, np.float32)
-            for c in range(width):
-                floats[c] = sums[c]
+        values = array_at(tile + r * PANEL * 4, _HALF, dtype)
+        row = array_at(out + r * stride, _HALF, dtype)
+        for c in range(width):
+            row[c] = values[c]
 
 
 @jit
@@ -133,6 +111,12 @@ def _gemm(tid, num_threads, args, dtype):
             prefetch = 0
             if num_tiles > 1 and t < 2 and upcoming < count:
                 prefetch = weights + next_panel * panel_bytes + t * fetched
+            where = out + start * out_stride + column * itemsize
+            # PERF: rows of `out` lie pages apart; without this each would be waited for.
+            for r in range(tile_rows):
+                prefetch_line(where + r * out_stride)
+                if epilogue != _GATED:
+                    prefetch_line(where + r * out_stride + 64)
             multiply_tile(
                 dtype,
                 tile_rows,
@@ -143,12 +127,24 @@ def _gemm(tid, num_threads, args, dtype):
                 num_steps,
                 prefetch,
             )
-            where = out + start * out_stride + column * itemsize
             if epilogue == _GATED:
-                _activate_rows(tile, panel_bias, tile_rows, columns, activation)
-                _store_activated(tile, where, out_stride, tile_rows, width, itemsize)
+                if itemsize == 2:
+                    _store_gated(
+                        activation, np.uint16, tile, panel_bias, where, out_stride, tile_rows, width
+                    )
+                else:
+                    _store_gated(
+                        activation,
+                        np.float32,
+                        tile,
+                        panel_bias,
+                        where,
+                        out_stride,
+                        tile_rows,
+                        width,
+                    )
             else:
-                _store_rows(tile, panel_bias, where, out_stride, tile_rows, width, epilogue == _ADD)
+                _store(tile, panel_bias, where, out_stride, tile_rows, width, epilogue == _ADD)
             start = end
         task = upcoming
 

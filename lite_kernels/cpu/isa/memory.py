@@ -85,6 +85,21 @@ def array_at(typingctx, address, shape, dtype):
 
 
 @intrinsic
+def prefetch_line(typingctx, address):
+    """Fetch the cache line at an address, which is about to be written."""
+
+    def codegen(context, builder, signature, args):
+        pointer = ir.IntType(8).as_pointer()
+        arguments = [pointer, _I32, _I32, _I32]
+        function = declare(builder.module, "llvm.prefetch.p0", ir.VoidType(), arguments)
+        flags = [ir.Constant(_I32, value) for value in (1, 3, 1)]
+        builder.call(function, [builder.inttoptr(args[0], pointer), *flags])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
 def bits_to_float(typingctx, bits):
     """Reinterpret the low 32 bits of an integer as float32."""
 
