@@ -28,6 +28,7 @@ _HALF = PANEL // 2
 _TILE_BYTES = 12 * PANEL * 4  # of any ISA's largest tile
 # PERF: rows of one block of a large product; their activations stay in half of an L2 of 1 MiB.
 _BLOCK_BYTES = 512 * 1024
+_JUMP_BYTES = 2048
 
 
 @jit
@@ -88,6 +89,10 @@ def _gemm(tid, num_threads, args, dtype):
         upcoming = task + 1
         if upcoming == stop:
             upcoming, stop = next_range(args, num_threads, count)
+            if num_blocks == 1 and upcoming < count:
+                # PERF: where the stream jumps, the hardware would have to find it anew.
+                for at in range(0, _JUMP_BYTES, 64):
+                    prefetch_line(weights + upcoming * panel_bytes + at)
         # PERF: no divisions where one block is all: meanwhile no weights are fetched.
         first, rows, panel, next_panel = 0, num_rows, task, upcoming
         if num_blocks > 1:
