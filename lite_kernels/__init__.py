@@ -15,7 +15,7 @@ def load(name: str, *, dtype: str = "bfloat16", num_threads: int | None = None) 
     Args:
         name: "cpu", or "reference" (NumPy: slow, obvious, for tests).
         dtype: "bfloat16" or "float32", the type of weights, keys and values.
-        num_threads: None for one per physical core available to the process.
+        num_threads: None for OMP_NUM_THREADS, or one per physical core that the process may use.
 
     Raises:
         ValueError: unknown backend or dtype.

@@ -24,9 +24,22 @@ arrays (a CUDA graph, or its equivalent on a CPU); outside they execute before t
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 Array = Any  # numpy.ndarray on the CPU, cupy.ndarray on a GPU
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCount:
+    """A number of threads, where it came from, and what is wrong with it."""
+
+    number: int
+    origin: str
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.number} ({self.origin})"
 
 
 class Linear(Protocol):
@@ -63,7 +76,7 @@ class Kernels(Protocol):
 
     device: str
     dtype: str
-    num_threads: int
+    threads: ThreadCount
 
     # --- load time -------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lite_kernels import reference_sampling as sampling
 from lite_kernels.dtypes import Float32Array, from_bfloat16, to_bfloat16, to_float32
-from lite_kernels.interface import Array
+from lite_kernels.interface import Array, ThreadCount
 from lite_kernels.reference_linear import ACTIVATIONS, ReferenceLinear, apply_linear
 from lite_kernels.reference_quantized import quantize_weight, quantized_row_nbytes
 
@@ -39,7 +39,7 @@ class ReferenceKernels:
     """The Kernels protocol in NumPy; see `interface.py` for every operation's contract."""
 
     device = "reference"
-    num_threads = 1
+    threads = ThreadCount(1, "NumPy")
 
     def __init__(self, *, dtype: str = "bfloat16") -> None:
         if dtype not in ("bfloat16", "float32"):

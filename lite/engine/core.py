@@ -432,6 +432,8 @@ class EngineCore:
             model=self._model.name,
             device=self._model.kernels.device,
             dtype=self._model.kernels.dtype,
+            num_threads=self._model.kernels.threads.number,
+            num_threads_origin=self._model.kernels.threads.origin,
             num_running=scheduler.num_running,
             num_waiting=scheduler.num_waiting + sum(1 for _ in self._held_back()),
             num_waiting_tokens=scheduler.num_waiting_tokens,

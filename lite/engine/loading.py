@@ -1,7 +1,6 @@
 """From a configuration to a model in memory: checkpoint, declaration, plan, kernels, weights."""
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -69,7 +68,7 @@ def load_model(config: Config) -> LoadedModel:
         device=kernels.device,
         dtype=dtype,
         quantization=source.quantization or "none",
-        num_threads=kernels.num_threads,
+        threads=str(kernels.threads),
         seconds=round(time.monotonic() - started_s, 2),
     )
     return LoadedModel(name=name, decoder=decoder, kernels=kernels, weights=weights, plan=plan)
@@ -81,18 +80,19 @@ def load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
     Raises:
         ConfigError: it does not exist, or not on this machine.
     """
-    num_cores = os.cpu_count()
-    if num_cores is not None and (engine.num_threads or 1) > num_cores:
-        log.warning("more threads than cores", num_threads=engine.num_threads, num_cores=num_cores)
     device = resolve_device(engine)
     try:
         if not lite_kernels.are_compiled(device):
             log.warning(
                 "compiling the kernels for this machine; only the first start takes so long"
             )
-        return lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)
+        kernels = lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
+    for warning in kernels.threads.warnings:
+        # The text itself, since a program that did not configure logs sees nothing else.
+        log.warning(warning)
+    return kernels
 
 
 def resolve_device(engine: EngineConfig) -> str:

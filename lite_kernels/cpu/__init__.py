@@ -20,7 +20,7 @@ from lite_kernels.cpu.sampling import (
     append_sample,
 )
 from lite_kernels.cpu.team import Team
-from lite_kernels.cpu.topology import available_cores
+from lite_kernels.cpu.topology import choose_threads
 from lite_kernels.interface import Array, RunObserver
 
 _DTYPES = {
@@ -41,7 +41,8 @@ class CpuKernels:
         if dtype not in ("bfloat16", "float32"):
             raise ValueError(f"dtype {dtype!r} is not supported; choose bfloat16 or float32")
         self.dtype = dtype
-        self.num_threads = available_cores() if num_threads is None else num_threads
+        self.threads = choose_threads(num_threads)
+        self.num_threads = self.threads.number
         self._linears = Linears(dtype)
         self._team = Team(self.num_threads)
         self._recorder = Recorder(self._team)
