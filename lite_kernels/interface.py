@@ -243,7 +243,7 @@ class Kernels(Protocol):
         counters: Array,
         token_ids: Array,
     ) -> None:
-        """Choose one token per row, always at once (never recorded).
+        """Choose one token per row.
 
         logits float32 [R, V], already edited, left unchanged; temperature (0: greedy, lowest id
         wins a tie), top_p, min_p float32 [R]; top_k int32 [R], 0 for all. Order as in vLLM:

@@ -261,7 +261,7 @@ class ReferenceKernels:
 
         self._execute(run)
 
-    # --- sampling, always at once ----------------------------------------------------------
+    # --- sampling --------------------------------------------------------------------------
 
     def sample(
         self,
@@ -274,16 +274,19 @@ class ReferenceKernels:
         counters: Array,
         token_ids: Array,
     ) -> None:
-        for r in range(len(token_ids)):
-            token_ids[r] = sampling.sample_row(
-                logits[r],
-                temperature=temperature[r],
-                top_k=int(top_k[r]),
-                top_p=top_p[r],
-                min_p=min_p[r],
-                seed=(int(seeds[r, 0]), int(seeds[r, 1])),
-                counter=int(counters[r]),
-            )
+        def run() -> None:
+            for r in range(len(token_ids)):
+                token_ids[r] = sampling.sample_row(
+                    logits[r],
+                    temperature=temperature[r],
+                    top_k=int(top_k[r]),
+                    top_p=top_p[r],
+                    min_p=min_p[r],
+                    seed=(int(seeds[r, 0]), int(seeds[r, 1])),
+                    counter=int(counters[r]),
+                )
+
+        self._execute(run)
 
     def edit_logits(
         self,

@@ -204,7 +204,7 @@ class CpuKernels:
                 scratch,
             )
 
-    # --- sampling, always at once ----------------------------------------------------------
+    # --- sampling --------------------------------------------------------------------------
 
     def sample(
         self,
@@ -218,7 +218,7 @@ class CpuKernels:
         token_ids: Array,
     ) -> None:
         options = (temperature, top_k, top_p, min_p, seeds, counters, token_ids)
-        with self._recorder.at_once() as program:
+        with self._recorder.operation() as program:
             append_sample(program, logits, *options, scratch=self._sampling_memory(logits))
 
     def edit_logits(

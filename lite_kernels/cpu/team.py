@@ -169,6 +169,8 @@ class Team:
         self._address = self._state.ctypes.data
         self._lead = _lead.ctypes
         self._observer: RunObserver | None = None
+        self._clock_ns = np.empty(0, np.int64)
+        self._clock_address = 0
         _initialise.ctypes(0, 1, self._address)
         threads = [
             threading.Thread(
@@ -199,10 +201,14 @@ class Team:
             if observer is None:
                 self._lead(0, self.num_threads, self._address)
                 return
-            clock_ns = np.zeros(program.num_entries + 2, np.int64)
-            self._state[_TIMES // 8] = clock_ns.ctypes.data
+            size = program.num_entries + 2
+            if self._clock_ns.size < size:
+                self._clock_ns = np.empty(size, np.int64)
+                self._clock_address = self._clock_ns.ctypes.data
+            self._state[_TIMES // 8] = self._clock_address
             self._lead(0, self.num_threads, self._address)
             self._state[_TIMES // 8] = 0
+            clock_ns = self._clock_ns[:size].copy()
         observer(program, clock_ns)
 
     def observe_runs(self, observer: RunObserver | None) -> None:
