@@ -53,6 +53,7 @@ def load_model(config: Config) -> LoadedModel:
         decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
         source = WeightSource.find(decoder, checkpoint, config.model)
         dtype = resolve_dtype(config.model.dtype, checkpoint.config)
+        compile_kernels(config.engine, dtype, source.quantization)
         kernels = load_kernels(config.engine, dtype)
         plan = plan_for(decoder, kernels, config, source.parts, source.quantization)
         for line in plan.lines():
@@ -74,18 +75,37 @@ def load_model(config: Config) -> LoadedModel:
     return LoadedModel(name=name, decoder=decoder, kernels=kernels, weights=weights, plan=plan)
 
 
+def compile_kernels(
+    engine: EngineConfig, dtype: str, quantization: Quantization | None = None
+) -> None:
+    """Compile what a model of this kind runs, with a warning, unless it is in the cache.
+
+    Raises:
+        ConfigError: the backend does not exist on this machine.
+    """
+    try:
+        lite_kernels.compile_ahead(
+            resolve_device(engine),
+            dtype=dtype,
+            quantization=quantization,
+            num_threads=engine.num_threads,
+            on_start=lambda count: log.warning(
+                "compiling the kernels for this machine; only the first start takes so long",
+                num_kernels=count,
+            ),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from error
+
+
 def load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
-    """Load the configured backend, with a warning where that takes long.
+    """Load the configured backend; kernels that are not compiled yet are at their first use.
 
     Raises:
         ConfigError: it does not exist, or not on this machine.
     """
     device = resolve_device(engine)
     try:
-        if not lite_kernels.are_compiled(device):
-            log.warning(
-                "compiling the kernels for this machine; only the first start takes so long"
-            )
         kernels = lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)
     except ValueError as error:
         raise ConfigError(f"{error}.") from error

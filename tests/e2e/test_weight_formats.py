@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lite_kernels
 from lite import LLM, CheckpointError, ConfigError, SamplingParams, UnsupportedModelError
 from lite.cli import main
 from lite.config import Config, ModelConfig
 from lite.formats.safetensors import SafetensorsFile
 from lite.models.packed_weights import packed_file
+from lite_kernels.cpu.cache import kernel_directory
 from lite_kernels.cpu.isa import ISAS, host_isa, supported
 from server.app import fingerprint
 from tests.checkpoints import make_checkpoint
@@ -40,7 +40,7 @@ Make = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the compiled kernels where they are, and everything else in a new cache."""
-    lite_kernels.are_compiled("cpu")
+    kernel_directory(host_isa().name)
     monkeypatch.setenv("LITE_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
 
