@@ -127,6 +127,13 @@ class Kernels(Protocol):
         """
         ...
 
+    def checksum(self, data: Array) -> int:
+        """Sum the bytes of an array as little-endian uint64 words times 1, 3, 5 .., modulo 2**64.
+
+        The last word is filled up with zeros. No change of a single word goes unnoticed.
+        """
+        ...
+
     def pack_embedding(self, weight: Array) -> Array:
         """Return an embedding table [V, H] for `embed` in the kernels' dtype."""
         ...

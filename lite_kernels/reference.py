@@ -117,6 +117,11 @@ class ReferenceKernels:
             return num_rows * quantized_row_nbytes(in_features, quantization)
         return num_rows * in_features * (2 if self.dtype == "bfloat16" else 4)
 
+    def checksum(self, data: Array) -> int:
+        raw = np.ascontiguousarray(data).tobytes()
+        words = np.frombuffer(raw + bytes(-len(raw) % 8), "<u8")
+        return int((words * np.arange(1, 2 * words.size, 2, dtype=np.uint64)).sum(dtype=np.uint64))
+
     def pack_embedding(self, weight: Array) -> Array:
         return self._to_act(to_float32(weight))
 

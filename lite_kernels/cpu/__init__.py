@@ -7,6 +7,7 @@ import numpy as np
 
 from lite_kernels.cpu import embed, pack
 from lite_kernels.cpu.attention import AttentionScratch, append_attention
+from lite_kernels.cpu.checksum import append_checksum
 from lite_kernels.cpu.isa.memory import empty_aligned
 from lite_kernels.cpu.kv_cache import CpuKVLayer, allocate_layers, block_nbytes
 from lite_kernels.cpu.linear import Linears
@@ -85,6 +86,16 @@ class CpuKernels:
     ) -> int:
         panel = pack.panel_format(self.dtype, quantization)
         return panel.nbytes(out_features, in_features, gated=gated)
+
+    def checksum(self, data: Array) -> int:
+        flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        num_words = flat.size // 8
+        last = int.from_bytes(flat[8 * num_words :].tobytes(), "little") * (2 * num_words + 1)
+        # SAFETY: a tensor of a file may lie at any multiple of its own type's size.
+        words = np.require(flat[: 8 * num_words].view(np.uint64), requirements="A")
+        with self._recorder.at_once() as program:
+            parts = append_checksum(program, words, self.num_threads)
+        return (int(parts.sum(dtype=np.uint64)) + last) % 2**64
 
     def pack_embedding(self, weight: Array) -> Array:
         return pack.pack_table(self.dtype, weight)

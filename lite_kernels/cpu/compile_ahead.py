@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lite_kernels.cpu import (
     attention,
+    checksum,
     embed,
     linear,
     norm,
@@ -50,6 +51,7 @@ def needed_kernels(dtype: str, quantization: str | None) -> list[Kernel]:
         *_kernels(quantize, products),
         *_kernels(pack, products),
         *_kernels(embed, products | {"float32"}),  # rows of the rope table are float32
+        *_kernels(checksum, set()),
         *_kernels(team, set()),
     ]
     return found + _kernels(norm if quantization is None else quantized_rows, {dtype})
@@ -115,7 +117,8 @@ def _feed(pending: deque[Kernel], children: list[subprocess.Popen[str]]) -> None
         ) as child,
     ):
         children.append(child)
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         done = "ready\n"
         while done and (kernel := pending.popleft()):
             child.stdin.write(f"{kernel.__module__} {kernel.__name__}\n")
