@@ -34,6 +34,7 @@ from lite.errors import (
     QueueTimeoutError,
 )
 from lite.log import get_logger
+from lite.machine import return_free_memory
 from lite.messages import EngineStats, GenerateRequest, TokenOutput
 from lite.scheduling import FINISHED_LENGTH, FINISHED_STOP, Batch, Scheduler
 
@@ -87,6 +88,7 @@ class EngineCore:
         """
         core = cls(load_model(config), config)
         core.warm_up()
+        return_free_memory()
         return core
 
     def _new_scheduler(self) -> Scheduler:
