@@ -126,7 +126,7 @@ def read_file(path: Path) -> float:
 
 
 def make_checkpoint(directory: Path, original: Path | None) -> None:
-    """Write the checkpoint, or link to `original`, and the quantized ones, unless they are there."""
+    """Write the checkpoint, or link to `original`, and the quantized ones, where they lack."""
     if original is not None:
         directory = _linked(directory, original)
     elif not (directory / "tokenizer.json").is_file():

@@ -1,6 +1,7 @@
 """Starting an engine as users do, in new processes: what it takes in time and in memory."""
 
 import http.client
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from typing import Any
 
 from benchmarks.report import ROOT
 
+Work = tuple[int, int, int]  # prompts, tokens of each, and tokens wanted of each
 PROMPT = "Hello, how are you?"
 MAX_MODEL_LEN = 4096
 _TIMEOUT_S = 300.0
 # Prints what happened when, then works on the given lengths, and prints what memory that took.
 _LLM = """
 import json, sys, time
-from benchmarks.starting import memory_of
+from benchmarks.starting import memory_of, prompts_of
 from lite import LLM, SamplingParams
 options = json.loads(sys.argv[2])
 llm = LLM(sys.argv[1], **options["settings"])
@@ -31,8 +33,7 @@ loaded_s, loaded = time.time(), memory_of("self")
 for delta in llm.stream(sys.argv[3], SamplingParams(temperature=0.0, max_tokens=4)):
     first_token_s = time.time()
     break
-for num_prompts, num_in, num_out in options["work"]:
-    prompts = [[(17 * i + k) % 1000 for k in range(num_in)] for i in range(num_prompts)]
+for prompts, num_out in prompts_of(options["work"]):
     params = SamplingParams(temperature=0.0, max_tokens=num_out, ignore_eos=True)
     llm.generate(prompts, params, use_tqdm=False)
 model, stats = llm._client._core.model, llm._client.stats()
@@ -62,6 +63,13 @@ class Way:
         return settings | ({"weights_cache": True} if self.weights_cache else {})
 
 
+def prompts_of(work: Sequence[Work]) -> Iterator[tuple[list[list[int]], int]]:
+    """Yield prompts as token ids, no two of which begin alike, and the tokens wanted of them."""
+    first = itertools.count(1)
+    for num_prompts, num_in, num_out in work:
+        yield [[next(first), *range(num_in - 1)] for _ in range(num_prompts)], num_out
+
+
 def memory_of(pid: int | str) -> dict[str, int]:
     """Return bytes of one process: resident, its share of what several map, and the peak."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -84,13 +92,13 @@ def start_llm(
     way: Way,
     cache: Path,
     num_threads: int,
-    work: list[tuple[int, int, int]] | None = None,
+    work: Sequence[Work] = (),
 ) -> dict[str, Any]:
     """Start a process with an `LLM`; seconds from the start of Python, and bytes.
 
-    `work` lists prompts, tokens in and tokens out of what it generates after the first token.
+    `work` is what it generates after the first token.
     """
-    options = json.dumps({"settings": way.settings(num_threads), "work": work or []})
+    options = json.dumps({"settings": way.settings(num_threads), "work": list(work)})
     started_s = time.time()
     done = subprocess.run(
         [sys.executable, "-c", _LLM, str(directory / way.place), options, PROMPT],
@@ -110,7 +118,7 @@ def start_server(
     way: Way,
     cache: Path,
     num_threads: int,
-    work: list[tuple[int, int, int]] | None = None,
+    work: Sequence[Work] = (),
 ) -> dict[str, Any]:
     """Start `lite serve` with one worker; seconds until it is healthy and until a token, and bytes.
 
@@ -122,8 +130,7 @@ def start_server(
         loaded = {name: memory_of(pid) for name, pid in _processes(process.pid)}
         _complete(port, {"prompt": PROMPT, "max_tokens": 4, "stream": True}, lines=1)
         first_token_s = time.time()
-        for num_prompts, num_in, num_out in work or []:
-            prompts = [[(17 * i + k) % 1000 for k in range(num_in)] for i in range(num_prompts)]
+        for prompts, num_out in prompts_of(work):
             _complete(port, {"prompt": prompts, "max_tokens": num_out, "ignore_eos": True})
         worked = {name: memory_of(pid) for name, pid in _processes(process.pid)}
     return {
