@@ -16,9 +16,9 @@ from typing import Any
 
 from benchmarks.cold_start import FORMATS, make_checkpoint
 from benchmarks.report import write_result
-from benchmarks.starting import Way, start_llm, start_server
+from benchmarks.starting import Way, Work, start_llm, start_server
 
-WORK = [(1, 512, 64), (16, 32, 32), (1, 2048, 2)]  # prompts, tokens in, tokens out
+WORK: list[Work] = [(1, 512, 64), (16, 32, 32), (1, 2048, 2)]
 MB = 1e6
 
 
@@ -68,10 +68,8 @@ def measure(directory: Path, way: Way, cache: Path, num_threads: int) -> dict[st
 
 
 def _print(label: str, figures: dict[str, Any]) -> None:
-    needed = (
-        f"weights {figures['weights'] / MB:.0f} MB, KV {figures['keys_and_values'] / MB:.0f} MB"
-    )
-    print(f"{label}: {needed}; above them, in MB:")
+    weights, keys_and_values = figures["weights"] / MB, figures["keys_and_values"] / MB
+    print(f"{label}: weights {weights:.0f} MB, KV {keys_and_values:.0f} MB; above them, in MB:")
     for name in ("llm", "engine", "server"):
         shown = ", ".join(f"{key} {value / MB:.0f}" for key, value in figures[name].items())
         print(f"    {name:8} {shown}", flush=True)
