@@ -39,6 +39,7 @@ bench:
 	$(PYTHON) -m benchmarks.attention
 	$(PYTHON) -m benchmarks.offline
 	$(PYTHON) -m benchmarks.cold_start
+	$(PYTHON) -m benchmarks.memory
 
 peers-setup:  ## environments of other engines, and weights in their formats; an hour or so
 	$(PYTHON) -m benchmarks.peers setup

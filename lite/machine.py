@@ -1,5 +1,7 @@
-"""What a reader of figures wants to know: the machine and the source they were measured with."""
+"""The machine: what a reader of figures wants to know of it, and its memory."""
 
+import contextlib
+import ctypes
 import os
 import platform
 import subprocess
@@ -23,6 +25,12 @@ def _cpu_fields() -> dict[str, str]:
         return {}
     pairs = (line.partition(":") for line in lines)
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def return_free_memory() -> None:
+    """Let the C library give freed memory back to the system, where it can (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def describe_machine() -> dict[str, Any]:

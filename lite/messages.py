@@ -160,6 +160,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     model: str = ""
     device: str = "cpu"
     dtype: str = ""
+    num_threads: int = 0  # of the kernels
+    num_threads_origin: str = ""
     num_running: int = 0
     num_waiting: int = 0
     num_waiting_tokens: int = 0

@@ -1,10 +1,11 @@
 """Floor 1: arrays in, arrays out. Knows no engine."""
 
+from collections.abc import Callable
 from typing import cast
 
 from lite_kernels.interface import Kernels
 
-__all__ = ["BACKENDS", "Kernels", "are_compiled", "load"]
+__all__ = ["BACKENDS", "Kernels", "compile_ahead", "load"]
 
 BACKENDS = ("cpu", "reference")
 
@@ -15,7 +16,7 @@ def load(name: str, *, dtype: str = "bfloat16", num_threads: int | None = None) 
     Args:
         name: "cpu", or "reference" (NumPy: slow, obvious, for tests).
         dtype: "bfloat16" or "float32", the type of weights, keys and values.
-        num_threads: None for one per physical core available to the process.
+        num_threads: None for OMP_NUM_THREADS, or one per physical core that the process may use.
 
     Raises:
         ValueError: unknown backend or dtype.
@@ -33,15 +34,30 @@ def load(name: str, *, dtype: str = "bfloat16", num_threads: int | None = None) 
     raise ValueError(f"unknown kernel backend {name!r}; choose one of {', '.join(BACKENDS)}")
 
 
-def are_compiled(name: str) -> bool:
-    """Whether this machine has run these kernels before: else they compile now, which takes long.
+def compile_ahead(
+    name: str,
+    *,
+    dtype: str = "bfloat16",
+    quantization: str | None = None,
+    num_threads: int | None = None,
+    on_start: Callable[[int], object] | None = None,
+) -> None:
+    """Compile what a model of this dtype and quantization needs and this machine has not run yet.
+
+    In as many processes as `num_threads`, or a few. `on_start` is told how many kernels there are
+    before that begins, which takes seconds; it is not called where there are none.
 
     Raises:
         ValueError: `LITE_CPU_ISA` names an instruction set that the CPU lacks.
     """
     if name != "cpu":
-        return True
-    from lite_kernels.cpu.cache import has_kernels
-    from lite_kernels.cpu.isa import host_isa
+        return
+    from lite_kernels.cpu.compile_ahead import compile_ahead, needed_kernels, uncompiled
+    from lite_kernels.cpu.topology import choose_threads
 
-    return has_kernels(host_isa().name)
+    missing = uncompiled(needed_kernels(dtype, quantization))
+    if not missing:
+        return
+    if on_start is not None:
+        on_start(len(missing))
+    compile_ahead(missing, choose_threads(num_threads).number)

@@ -24,9 +24,22 @@ arrays (a CUDA graph, or its equivalent on a CPU); outside they execute before t
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 Array = Any  # numpy.ndarray on the CPU, cupy.ndarray on a GPU
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCount:
+    """A number of threads, where it came from, and what is wrong with it."""
+
+    number: int
+    origin: str
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.number} ({self.origin})"
 
 
 class Linear(Protocol):
@@ -63,7 +76,7 @@ class Kernels(Protocol):
 
     device: str
     dtype: str
-    num_threads: int
+    threads: ThreadCount
 
     # --- load time -------------------------------------------------------------------------
 
@@ -111,6 +124,13 @@ class Kernels(Protocol):
         """Bytes that packing weights of this shape takes, biases aside, for planning memory.
 
         `gated`: both projections of a gated pair, each [out_features, in_features].
+        """
+        ...
+
+    def checksum(self, data: Array) -> int:
+        """Sum the bytes of an array as little-endian uint64 words times 1, 3, 5 .., modulo 2**64.
+
+        The last word is filled up with zeros. No change of a single word goes unnoticed.
         """
         ...
 
@@ -230,7 +250,7 @@ class Kernels(Protocol):
         counters: Array,
         token_ids: Array,
     ) -> None:
-        """Choose one token per row, always at once (never recorded).
+        """Choose one token per row.
 
         logits float32 [R, V], already edited, left unchanged; temperature (0: greedy, lowest id
         wins a tie), top_p, min_p float32 [R]; top_k int32 [R], 0 for all. Order as in vLLM:

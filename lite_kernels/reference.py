@@ -11,7 +11,7 @@ import numpy as np
 
 from lite_kernels import reference_sampling as sampling
 from lite_kernels.dtypes import Float32Array, from_bfloat16, to_bfloat16, to_float32
-from lite_kernels.interface import Array
+from lite_kernels.interface import Array, ThreadCount
 from lite_kernels.reference_linear import ACTIVATIONS, ReferenceLinear, apply_linear
 from lite_kernels.reference_quantized import quantize_weight, quantized_row_nbytes
 
@@ -39,7 +39,7 @@ class ReferenceKernels:
     """The Kernels protocol in NumPy; see `interface.py` for every operation's contract."""
 
     device = "reference"
-    num_threads = 1
+    threads = ThreadCount(1, "NumPy")
 
     def __init__(self, *, dtype: str = "bfloat16") -> None:
         if dtype not in ("bfloat16", "float32"):
@@ -116,6 +116,11 @@ class ReferenceKernels:
         if quantization is not None:
             return num_rows * quantized_row_nbytes(in_features, quantization)
         return num_rows * in_features * (2 if self.dtype == "bfloat16" else 4)
+
+    def checksum(self, data: Array) -> int:
+        raw = np.ascontiguousarray(data).tobytes()
+        words = np.frombuffer(raw + bytes(-len(raw) % 8), "<u8")
+        return int((words * np.arange(1, 2 * words.size, 2, dtype=np.uint64)).sum(dtype=np.uint64))
 
     def pack_embedding(self, weight: Array) -> Array:
         return self._to_act(to_float32(weight))
@@ -261,7 +266,7 @@ class ReferenceKernels:
 
         self._execute(run)
 
-    # --- sampling, always at once ----------------------------------------------------------
+    # --- sampling --------------------------------------------------------------------------
 
     def sample(
         self,
@@ -274,16 +279,19 @@ class ReferenceKernels:
         counters: Array,
         token_ids: Array,
     ) -> None:
-        for r in range(len(token_ids)):
-            token_ids[r] = sampling.sample_row(
-                logits[r],
-                temperature=temperature[r],
-                top_k=int(top_k[r]),
-                top_p=top_p[r],
-                min_p=min_p[r],
-                seed=(int(seeds[r, 0]), int(seeds[r, 1])),
-                counter=int(counters[r]),
-            )
+        def run() -> None:
+            for r in range(len(token_ids)):
+                token_ids[r] = sampling.sample_row(
+                    logits[r],
+                    temperature=temperature[r],
+                    top_k=int(top_k[r]),
+                    top_p=top_p[r],
+                    min_p=min_p[r],
+                    seed=(int(seeds[r, 0]), int(seeds[r, 1])),
+                    counter=int(counters[r]),
+                )
+
+        self._execute(run)
 
     def edit_logits(
         self,

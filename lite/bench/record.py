@@ -26,6 +26,7 @@ class Probe:
 
     num_threads: int
     dtype: str
+    num_threads_origin: str = ""
     read_bandwidths: list[float] = field(default_factory=list)  # bytes/s
     multiply_rates: list[float] = field(default_factory=list)  # FLOP/s
 
@@ -61,6 +62,7 @@ def describe(probe: Probe) -> dict[str, Any]:
         "isa": host_isa().name,
         "num_cores": available_cores(),
         "num_threads": probe.num_threads,
+        "num_threads_origin": probe.num_threads_origin,
         "probe": probe.figures(),
     }
 
@@ -111,11 +113,12 @@ def heading(record: Mapping[str, Any]) -> Iterator[str]:
     if commit["id"]:
         version += f" ({commit['id'][:12]}{', modified' if commit['modified'] else ''})"
     probes = machine["probe"]["read_gb_s"]
+    origin = f" ({machine['num_threads_origin']})" if machine["num_threads_origin"] else ""
     memory = f", memory read at {' and '.join(f'{v:.1f}' for v in probes)} GB/s" if probes else ""
     yield f"{version}, {record['benchmark']}: {record['settings']['workload']}"
     yield (
         f"{machine['cpu']}, {machine['num_cores']} cores, {machine['isa']}, "
-        f"{machine['num_threads']} threads{memory}"
+        f"{machine['num_threads']} threads{origin}{memory}"
     )
 
 

@@ -122,6 +122,8 @@ def profile_lines(profile: Mapping[str, Any]) -> Iterator[str]:
             (part["part"], "", f"{part['ms']:.3f}", f"{part['share']:.1%}", "", "", "")
             for part in one["outside"]
         ]
+        share = one["outside_share"]
+        rows.append(("outside, in all", "", f"{share * one['ms']:.3f}", f"{share:.1%}", "", "", ""))
         yield from format_table(head, rows)
 
 

@@ -77,13 +77,12 @@ def _python() -> Iterator[Finding]:
 
 def _cpu() -> Iterator[Finding]:
     from lite_kernels.cpu.isa import ISAS, host_isa, supported
-    from lite_kernels.cpu.topology import available_cores
+    from lite_kernels.cpu.topology import usable_cores
 
     yield Finding("cpu", f"{cpu_name()} ({platform.machine()})")
     others = ", ".join(isa.name for isa in ISAS if supported(isa))
     yield Finding("isa", f"{host_isa().name} (this CPU has: {others})")
-    threads = os.cpu_count() or 1
-    yield Finding("cores", f"{available_cores()} usable, {threads} hardware threads")
+    yield Finding("cores", f"{usable_cores()} usable, {os.cpu_count() or 1} hardware threads")
 
 
 def _memory() -> Iterator[Finding]:
@@ -125,7 +124,11 @@ def _dependencies() -> Iterator[Finding]:
 
 
 def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:
+    from lite_kernels.cpu.topology import choose_threads
+
     loaded = flags.load(arguments)
+    threads = choose_threads(loaded.config.engine.num_threads)
+    yield Finding("threads", "; ".join((str(threads), *threads.warnings)))
     check_public_bind(loaded.config)
     yield Finding("configuration", f"valid: {loaded.path or 'defaults (no file)'}")
     yield from _model(loaded.config.model)

@@ -34,6 +34,7 @@ from lite.errors import (
     QueueTimeoutError,
 )
 from lite.log import get_logger
+from lite.machine import return_free_memory
 from lite.messages import EngineStats, GenerateRequest, TokenOutput
 from lite.scheduling import FINISHED_LENGTH, FINISHED_STOP, Batch, Scheduler
 
@@ -87,6 +88,7 @@ class EngineCore:
         """
         core = cls(load_model(config), config)
         core.warm_up()
+        return_free_memory()
         return core
 
     def _new_scheduler(self) -> Scheduler:
@@ -253,16 +255,18 @@ class EngineCore:
             self._note_scheduled(start_s)
             try:
                 trace("launch")
-                self._runner.launch(self._batch, self._prompt_lengths())
+                sampled_ids = self._sampled_seq_ids()
+                states = [self._outputs[seq_id].sampling for seq_id in sampled_ids]
+                self._runner.launch(self._batch, states, self._prompt_lengths())
                 trace("collect")
-                sampled = self._runner.collect(self._batch, self._sampling_states())
+                sampled = self._runner.collect(self._batch, states)
                 self._collect_prompt_logprobs()
                 trace("update")
             except Exception as error:
                 log.exception("step_failed", num_seqs=num_seqs)
                 self._fail_batch(error)
             else:
-                self._update(sampled, ready)
+                self._update(sampled_ids, sampled, ready)
             self._num_steps += 1
             self._observer.on_step(
                 num_tokens=self._batch.num_tokens,
@@ -312,9 +316,6 @@ class EngineCore:
         rows = batch.sampled_seqs[: batch.num_sampled]
         return batch.seq_ids[rows].tolist()  # type: ignore[no-any-return]
 
-    def _sampling_states(self) -> list[SequenceSampling]:
-        return [self._outputs[seq_id].sampling for seq_id in self._sampled_seq_ids()]
-
     def _prompt_lengths(self) -> IntArray | None:
         if not self._runner.has_dynamic_rope:
             return None
@@ -343,14 +344,16 @@ class EngineCore:
                 entries = self._runner.prompt_logprobs(first, targets, num_top)
                 request.prompt_logprobs[position + 1 : position + 1 + count] = entries
 
-    def _update(self, sampled: SampledRows, ready: list[tuple[Owner, TokenOutput]]) -> None:
+    def _update(
+        self, seq_ids: list[int], sampled: SampledRows, ready: list[tuple[Owner, TokenOutput]]
+    ) -> None:
         now_s = time.monotonic()
-        seq_ids = self._sampled_seq_ids()
         token_ids = sampled.token_ids.tolist()
-        for seq_id, token_id in zip(seq_ids, token_ids, strict=True):
+        for row, (seq_id, token_id) in enumerate(zip(seq_ids, token_ids, strict=True)):
             if token_id < 0:
                 self._fail(seq_id, no_token_error(token_id))
-        events = self._scheduler.update(self._batch, np.maximum(sampled.token_ids, 0))
+                sampled.token_ids[row] = 0  # any token: the sequence is gone
+        events = self._scheduler.update(self._batch, sampled.token_ids)
         finished = {seq_id: REASONS[reason] for seq_id, reason, _ in events.tolist()}
         for seq_id, token_id, logprobs in zip(seq_ids, token_ids, sampled.logprobs, strict=True):
             output = self._outputs.get(seq_id)
@@ -432,6 +435,8 @@ class EngineCore:
             model=self._model.name,
             device=self._model.kernels.device,
             dtype=self._model.kernels.dtype,
+            num_threads=self._model.kernels.threads.number,
+            num_threads_origin=self._model.kernels.threads.origin,
             num_running=scheduler.num_running,
             num_waiting=scheduler.num_waiting + sum(1 for _ in self._held_back()),
             num_waiting_tokens=scheduler.num_waiting_tokens,

@@ -1,7 +1,6 @@
 """From a configuration to a model in memory: checkpoint, declaration, plan, kernels, weights."""
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -54,6 +53,7 @@ def load_model(config: Config) -> LoadedModel:
         decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
         source = WeightSource.find(decoder, checkpoint, config.model)
         dtype = resolve_dtype(config.model.dtype, checkpoint.config)
+        compile_kernels(config.engine, dtype, source.quantization)
         kernels = load_kernels(config.engine, dtype)
         plan = plan_for(decoder, kernels, config, source.parts, source.quantization)
         for line in plan.lines():
@@ -69,30 +69,50 @@ def load_model(config: Config) -> LoadedModel:
         device=kernels.device,
         dtype=dtype,
         quantization=source.quantization or "none",
-        num_threads=kernels.num_threads,
+        threads=str(kernels.threads),
         seconds=round(time.monotonic() - started_s, 2),
     )
     return LoadedModel(name=name, decoder=decoder, kernels=kernels, weights=weights, plan=plan)
 
 
+def compile_kernels(
+    engine: EngineConfig, dtype: str, quantization: Quantization | None = None
+) -> None:
+    """Compile what a model of this kind runs, with a warning, unless it is in the cache.
+
+    Raises:
+        ConfigError: the backend does not exist on this machine.
+    """
+    try:
+        lite_kernels.compile_ahead(
+            resolve_device(engine),
+            dtype=dtype,
+            quantization=quantization,
+            num_threads=engine.num_threads,
+            on_start=lambda count: log.warning(
+                "compiling the kernels for this machine; only the first start takes so long",
+                num_kernels=count,
+            ),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from error
+
+
 def load_kernels(engine: EngineConfig, dtype: str) -> Kernels:
-    """Load the configured backend, with a warning where that takes long.
+    """Load the configured backend; kernels that are not compiled yet are at their first use.
 
     Raises:
         ConfigError: it does not exist, or not on this machine.
     """
-    num_cores = os.cpu_count()
-    if num_cores is not None and (engine.num_threads or 1) > num_cores:
-        log.warning("more threads than cores", num_threads=engine.num_threads, num_cores=num_cores)
     device = resolve_device(engine)
     try:
-        if not lite_kernels.are_compiled(device):
-            log.warning(
-                "compiling the kernels for this machine; only the first start takes so long"
-            )
-        return lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)
+        kernels = lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
+    for warning in kernels.threads.warnings:
+        # The text itself, since a program that did not configure logs sees nothing else.
+        log.warning(warning)
+    return kernels
 
 
 def resolve_device(engine: EngineConfig) -> str:

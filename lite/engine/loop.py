@@ -109,6 +109,8 @@ class EngineLoop:
             deadline_s = core.next_deadline()
             if deadline_s is not None:
                 timeout_s = max(0.0, deadline_s - time.monotonic())
+        if not idle and self._commands.empty():
+            return True
         try:
             command = self._commands.get(idle, timeout_s)
             while command is not None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lite.config import EngineConfig
 from lite.engine.loading import MAX_LOGITS_ROWS, LoadedModel
-from lite.engine.sampler import SampledRows, SequenceSampling, row_logprobs, sample_rows
+from lite.engine.sampler import SampledRows, Sampler, SequenceSampling, row_logprobs
 from lite.messages import TokenLogprobs
 from lite.models.decoder import Workspace, compute_logits, forward, write_dynamic_rope
 from lite.models.spec import DynamicScaling
@@ -16,6 +16,7 @@ from lite.scheduling import Batch
 from lite_kernels.interface import Program
 
 IntArray = npt.NDArray[np.int32]
+_Shape = tuple[int, int, int, bool]  # tokens, sequences, rows of logits; whether they are drawn
 
 # Recorded programs kept, one per batch shape: enough for every decode width up to 128.
 MAX_PROGRAMS = 128
@@ -40,17 +41,26 @@ class Runner:
         self._num_logits = min(MAX_LOGITS_ROWS, engine.max_num_seqs)
         self._logits = kernels.empty((self._num_logits, decoder.vocab_size), "float32")
         self._rows = kernels.empty((self._num_logits,), "int32")
-        self._programs: OrderedDict[tuple[int, int, int], Program] = OrderedDict()
+        self._sampler = Sampler(kernels, self._num_logits)
+        self._draws = False
+        self._programs: OrderedDict[_Shape, Program] = OrderedDict()
 
     @property
     def has_dynamic_rope(self) -> bool:
         """Whether `launch` needs the sequences' prompt lengths."""
         return isinstance(self._model.decoder.attention.rope.scaling, DynamicScaling)
 
-    def launch(self, batch: Batch, num_prompt_tokens: IntArray | None = None) -> None:
+    def launch(
+        self,
+        batch: Batch,
+        states: Sequence[SequenceSampling],
+        num_prompt_tokens: IntArray | None = None,
+    ) -> None:
         """Run the layers over the batch, and the logits of its first sampled rows.
 
-        `num_prompt_tokens` int32 [S] is needed with dynamic rope scaling only.
+        `states` are those of the sampled rows. Their tokens are drawn in the same run where
+        nothing comes in between. `num_prompt_tokens` int32 [S] is needed with dynamic rope scaling
+        only.
         """
         if num_prompt_tokens is not None:
             write_dynamic_rope(
@@ -60,8 +70,12 @@ class Runner:
                 num_prompt_tokens=num_prompt_tokens,
                 workspace=self._workspace,
             )
-        shape = (batch.num_tokens, batch.num_seqs, min(batch.num_sampled, self._num_logits))
-        self._rows[: shape[2]] = batch.logits_rows[: shape[2]]
+        num_rows = min(batch.num_sampled, self._num_logits)
+        self._draws = 0 < batch.num_sampled == num_rows and all(s.is_plain for s in states)
+        if self._draws:
+            self._sampler.prepare(states)
+        shape = (batch.num_tokens, batch.num_seqs, num_rows, self._draws)
+        self._rows[:num_rows] = batch.logits_rows[:num_rows]
         program = self._programs.get(shape)
         if program is None:
             with self._model.kernels.record() as program:
@@ -73,8 +87,8 @@ class Runner:
             self._programs.move_to_end(shape)
         self._model.kernels.run(program)
 
-    def _forward(self, batch: Batch, shape: tuple[int, int, int]) -> None:
-        num_tokens, num_seqs, num_rows = shape
+    def _forward(self, batch: Batch, shape: _Shape) -> None:
+        num_tokens, num_seqs, num_rows, draws = shape
         model = self._model
         forward(
             model.decoder,
@@ -91,6 +105,8 @@ class Runner:
         )
         if num_rows:
             self._record_logits(num_rows)
+        if draws:
+            self._sampler.draw(self._logits[:num_rows])
 
     def _record_logits(self, num_rows: int) -> None:
         compute_logits(
@@ -103,7 +119,9 @@ class Runner:
         )
 
     def collect(self, batch: Batch, states: Sequence[SequenceSampling]) -> SampledRows:
-        """Choose the tokens of the launched batch's sampled rows."""
+        """Choose the tokens of the launched batch's sampled rows, unless that is done already."""
+        if self._draws:
+            return self._sampler.drawn(self._logits[: batch.num_sampled])
         token_ids = np.empty(batch.num_sampled, np.int32)
         logprobs: list[TokenLogprobs | None] = []
         for start in range(0, batch.num_sampled, self._num_logits):
@@ -111,9 +129,7 @@ class Runner:
             if start:
                 self._rows[: end - start] = batch.logits_rows[start:end]
                 self._record_logits(end - start)
-            sampled = sample_rows(
-                self._model.kernels, self._logits[: end - start], states[start:end]
-            )
+            sampled = self._sampler.sample(self._logits[: end - start], states[start:end])
             token_ids[start:end] = sampled.token_ids
             logprobs += sampled.logprobs
         return SampledRows(token_ids, logprobs)

@@ -1,6 +1,7 @@
 """From logits to tokens: per-sequence sampling state, edits, draws and logprobs."""
 
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,16 @@ class SequenceSampling:
     penalties: Penalties | None
     banned: BannedTokens | None
     num_output_tokens: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the logits are drawn from as they are, and nothing else is wanted of them."""
+        return (
+            self.allowed is None
+            and self.penalties is None
+            and self.banned is None
+            and self.spec.logprobs is None
+        )
 
     @classmethod
     def start(cls, spec: SamplingSpec, seed: int, prompt_token_ids: IntArray) -> "SequenceSampling":
@@ -75,29 +86,83 @@ class SampledRows:
     logprobs: list[TokenLogprobs | None]
 
 
-def sample_rows(
-    kernels: Kernels, logits: FloatArray, states: Sequence[SequenceSampling]
-) -> SampledRows:
-    """Choose a token for each row of `logits` float32 [R, V]; edits them in place.
+class Sampler:
+    """Chooses tokens for up to `max_rows` rows of logits at once.
 
-    Logprobs are those of the model itself, before penalties, masks and temperature (vLLM's
-    default, `raw_logprobs`).
+    PERF: what `Kernels.sample` reads lies in arrays of its own, so that a draw can be recorded, and
+    is written only where other sequences come than in the step before.
     """
-    wants = [row for row, state in enumerate(states) if state.spec.logprobs is not None]
-    # Edits are in place, so rows whose raw logprobs are wanted are set aside first.
-    raw = logits[wants].copy() if wants else logits[:0]
-    _apply_edits(kernels, logits, states)
-    token_ids = _draw(kernels, logits, states)
-    for row in np.flatnonzero(token_ids < 0).tolist():
-        all_masked = bool(np.isneginf(logits[row]).all())
-        token_ids[row] = NONE_LEFT if all_masked else NOT_FINITE
-    logprobs: list[TokenLogprobs | None] = [None] * len(states)
-    if wants:
-        nums = [states[row].spec.logprobs or 0 for row in wants]
-        reported = row_logprobs(kernels, raw, token_ids[wants], nums)
-        for row, entry in zip(wants, reported, strict=True):
-            logprobs[row] = entry
-    return SampledRows(token_ids, logprobs)
+
+    def __init__(self, kernels: Kernels, max_rows: int) -> None:
+        self._kernels = kernels
+        self._states: list[SequenceSampling] = []
+        self._temperature = kernels.empty((max_rows,), "float32")
+        self._top_k = kernels.empty((max_rows,), "int32")
+        self._top_p = kernels.empty((max_rows,), "float32")
+        self._min_p = kernels.empty((max_rows,), "float32")
+        self._keys = kernels.empty((max_rows, 2), "uint32")
+        self._counters = kernels.empty((max_rows,), "uint32")
+        self._token_ids = kernels.empty((max_rows,), "int32")
+
+    def prepare(self, states: Sequence[SequenceSampling]) -> None:
+        """Take the states of the rows that the next `draw` is about."""
+        before = self._states
+        if len(states) != len(before) or any(map(operator.is_not, states, before)):
+            self._states = list(states)
+            for row, state in enumerate(states):
+                spec = state.spec
+                greedy = spec.temperature < GREEDY_TEMPERATURE
+                self._temperature[row] = 0.0 if greedy else spec.temperature
+                self._top_k[row] = spec.top_k
+                self._top_p[row] = spec.top_p
+                self._min_p[row] = spec.min_p
+                self._keys[row] = state.key
+        for row, state in enumerate(states):
+            self._counters[row] = state.num_output_tokens
+
+    def draw(self, logits: FloatArray) -> None:
+        """Draw a token from each row of `logits`; may be recorded, and run after `prepare`."""
+        size = len(logits)
+        self._kernels.sample(
+            logits,
+            self._temperature[:size],
+            self._top_k[:size],
+            self._top_p[:size],
+            self._min_p[:size],
+            self._keys[:size],
+            self._counters[:size],
+            self._token_ids[:size],
+        )
+
+    def drawn(self, logits: FloatArray) -> SampledRows:
+        """Return what the last draw chose."""
+        token_ids: IntArray = self._token_ids[: len(logits)].copy()
+        # PERF: a list's loop, since reductions of NumPy are slow right after a step's kernels.
+        for row, token_id in enumerate(token_ids.tolist()):
+            if token_id < 0:
+                all_masked = bool(np.isneginf(logits[row]).all())
+                token_ids[row] = NONE_LEFT if all_masked else NOT_FINITE
+        return SampledRows(token_ids, [None] * len(logits))
+
+    def sample(self, logits: FloatArray, states: Sequence[SequenceSampling]) -> SampledRows:
+        """Choose a token for each row of `logits` float32 [R, V]; edits them in place.
+
+        Logprobs are those of the model itself, before penalties, masks and temperature (vLLM's
+        default, `raw_logprobs`).
+        """
+        wants = [row for row, state in enumerate(states) if state.spec.logprobs is not None]
+        # Edits are in place, so rows whose raw logprobs are wanted are set aside first.
+        raw = logits[wants].copy() if wants else logits[:0]
+        _apply_edits(self._kernels, logits, states)
+        self.prepare(states)
+        self.draw(logits)
+        sampled = self.drawn(logits)
+        if wants:
+            nums = [states[row].spec.logprobs or 0 for row in wants]
+            reported = row_logprobs(self._kernels, raw, sampled.token_ids[wants], nums)
+            for row, entry in zip(wants, reported, strict=True):
+                sampled.logprobs[row] = entry
+        return sampled
 
 
 def no_token_error(reason: int) -> LiteError:
@@ -177,20 +242,3 @@ def _edit(
         np.array([spec.presence_penalty for spec in specs], np.float32),
         np.array([spec.frequency_penalty for spec in specs], np.float32),
     )
-
-
-def _draw(kernels: Kernels, logits: FloatArray, states: Sequence[SequenceSampling]) -> IntArray:
-    specs = [state.spec for state in states]
-    temperature = [s.temperature if s.temperature >= GREEDY_TEMPERATURE else 0.0 for s in specs]
-    token_ids = np.empty(len(states), np.int32)
-    kernels.sample(
-        logits,
-        np.array(temperature, np.float32),
-        np.array([spec.top_k for spec in specs], np.int32),
-        np.array([spec.top_p for spec in specs], np.float32),
-        np.array([spec.min_p for spec in specs], np.float32),
-        np.array([state.key for state in states], np.uint32),
-        np.array([state.num_output_tokens for state in states], np.uint32),
-        token_ids,
-    )
-    return token_ids

@@ -37,20 +37,22 @@ def load_cached(
     try:
         path = _cache_file(checkpoint, kernels, quantization)
         if path.is_file():
-            with contextlib.suppress(CheckpointError):
+            try:
                 packed = read_packed(path, parts, kernels)
+            except CheckpointError as error:
+                log.warning(f"the cached weights are made again: {error}")
+            else:
                 _mark_used(path)
                 return packed
-            log.warning("the cached weights are damaged and made again", file=str(path))
         _fill(path, parts, checkpoint, kernels, progress)
         return read_packed(path, parts, kernels)
-    except OSError as error:
+    except (OSError, CheckpointError) as error:
+        # The text itself, since a program that did not configure logs sees nothing else.
         log.warning(
-            "the packed weights are not cached",
-            problem=str(error),
-            hint="free some space, or set LITE_CACHE_DIR to a writable directory",
+            f"the packed weights are not cached: {error}; free some space, or set LITE_CACHE_DIR "
+            "to a writable directory"
         )
-        return dict(pack_parts(parts, checkpoint.tensors, kernels, progress))
+    return dict(pack_parts(parts, checkpoint.tensors, kernels, progress))
 
 
 def _cache_file(
@@ -79,7 +81,8 @@ def _fill(
     _remove_stale(path)
     scratch = path.with_name(f"new-{secrets.token_hex(8)}")
     try:
-        write_packed(scratch, parts, pack_parts(parts, checkpoint.tensors, kernels, progress))
+        packed = pack_parts(parts, checkpoint.tensors, kernels, progress)
+        write_packed(scratch, parts, packed, kernels)
         # Complete or not there; another process' file of the same name holds the same.
         scratch.replace(path)
     finally:
@@ -98,5 +101,6 @@ def _remove_stale(path: Path) -> None:
     for other in path.parent.iterdir():
         # Another process may be removing it too; who has mapped a removed file keeps it.
         with contextlib.suppress(OSError):
-            if other.name.startswith(f"{place}-") or other.stat().st_mtime < oldest:
+            outdated = other.name.startswith(f"{place}-") and other != path
+            if outdated or other.stat().st_mtime < oldest:
                 other.unlink()

@@ -52,6 +52,11 @@ def read_header(path: Path) -> dict[str, Entry]:
     Raises:
         CheckpointError: names the file, and the tensor where one is at fault.
     """
+    return _read_header(path)[0]
+
+
+def _read_header(path: Path) -> tuple[dict[str, Entry], dict[str, Any]]:
+    """Return the tensors and the metadata."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)
@@ -73,7 +78,10 @@ def read_header(path: Path) -> dict[str, Entry]:
             text = file.read(length)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    return _entries(path, _parse(path, text), 8 + length, size)
+    header = _parse(path, text)
+    metadata = header.pop("__metadata__", None)
+    entries = _entries(path, header, 8 + length, size)
+    return entries, metadata if isinstance(metadata, dict) else {}
 
 
 def _parse(path: Path, text: bytes) -> dict[str, Any]:
@@ -97,7 +105,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _entries(path: Path, header: dict[str, Any], data_start: int, size: int) -> dict[str, Entry]:
-    header.pop("__metadata__", None)
     entries = {name: _entry(path, name, value, data_start) for name, value in header.items()}
     position, previous = data_start, "the header"
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
@@ -160,7 +167,7 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries = read_header(path)
+        self.entries, self.metadata = _read_header(path)
         _check_with_library(path)
         self._map: mmap.mmap | None = None
 

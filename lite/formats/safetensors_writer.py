@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,13 +21,16 @@ class SafetensorsWriter:
     """Writes one file; complete, and on the disk, once its `with` block has ended.
 
     Tensors are written as they come, each at a multiple of 64 bytes. `names` are those that will
-    come: they tell how much room the header needs.
+    come: they tell how much room the header needs, with `metadata`.
 
     Raises:
         OSError: the file cannot be written; what there is of it has no valid header.
     """
 
-    def __init__(self, path: Path, names: Collection[str]) -> None:
+    def __init__(
+        self, path: Path, names: Collection[str], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.metadata = dict(metadata or {})  # values may still change, but not in length
         self._header: dict[str, Any] = {}
         self._deferred: list[tuple[str, Array]] = []
         self._position = 0
@@ -35,6 +38,8 @@ class SafetensorsWriter:
             name: _entry(np.dtype(np.uint16), (_LARGEST, _LARGEST), _LARGEST, _LARGEST)
             for name in names
         }
+        if self.metadata:
+            bound["__metadata__"] = self.metadata
         self._data_start = -(-(8 + len(json.dumps(bound))) // _PAGE) * _PAGE
         self._path = path
 
@@ -68,6 +73,8 @@ class SafetensorsWriter:
                 return
             for name, tensor in self._deferred:
                 self._write(name, tensor)
+            if self.metadata:
+                self._header["__metadata__"] = self.metadata
             size = self._data_start - 8
             text = json.dumps(self._header).encode().ljust(size)
             assert len(text) == size, "more or longer names than were announced"

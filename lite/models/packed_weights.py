@@ -2,10 +2,12 @@
 
 A linear is `NAME.panels` (bytes, in the layout of the kernels) and, where it has biases,
 `NAME.bias` (float32, in the panels' order); a table or a vector is `NAME`. The layout is the
-same for every instruction set, so a file may move to another machine.
+same for every instruction set, so a file may move to another machine. The header holds a digest of
+the tensors' checksums.
 """
 
-from collections.abc import Container, Iterable
+import hashlib
+from collections.abc import Container, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,22 +21,36 @@ from lite.models.parts import EMBEDDING, LinearPart, Part, TablePart
 from lite.models.weights import upload
 from lite_kernels.interface import Array, Kernels
 
+_DIGEST = "lite_digest"
 
-def write_packed(path: Path, parts: tuple[Part, ...], packed: Iterable[tuple[str, Any]]) -> None:
+
+def write_packed(
+    path: Path, parts: tuple[Part, ...], packed: Iterable[tuple[str, Any]], kernels: Kernels
+) -> None:
     """Write the packed parts, as `pack_parts` yields them, to a new file.
 
     Raises:
         OSError: the file exists, or cannot be written completely.
     """
     names = {part.name: _names(part) for part in parts}
-    with SafetensorsWriter(path, list(chain.from_iterable(names.values()))) as writer:
+    sums: dict[str, int] = {}
+    metadata = {"format": "lite", _DIGEST: _digest({})}
+    with SafetensorsWriter(path, list(chain.from_iterable(names.values())), metadata) as writer:
         for part, content in packed:
             if isinstance(content, np.ndarray):
                 arrays = [content]
             else:
                 arrays = [array for array in (content.weights, content.bias) if array is not None]
             for name, array in zip(names[part], arrays, strict=True):
+                sums[name] = kernels.checksum(array)
                 writer.add(name, array)
+        writer.metadata[_DIGEST] = _digest(sums)
+
+
+def _digest(sums: Mapping[str, int]) -> str:
+    """Return one digest, always of the same length, of the tensors' checksums."""
+    lines = (f"{name} {sums[name]:016x}\n" for name in sorted(sums))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def packed_file(directory: Path) -> Path:
@@ -57,13 +73,14 @@ def read_packed(path: Path, parts: tuple[Part, ...], kernels: Kernels) -> dict[s
     """Return the content of every part by its name; panels and tables stay in the mapped file.
 
     Raises:
-        CheckpointError: the file is not complete, or not one of these parts and kernels.
+        CheckpointError: the file is damaged, or not one of these parts and kernels.
     """
     reader = _Reader(SafetensorsFile(path), kernels)
     expected = {name for part in parts for name in _names(part)}
     unknown = next((name for name in reader.file.entries if name not in expected), None)
     if unknown is not None:
         raise CheckpointError(f"{path}: tensor {unknown!r} is not part of this model")
+    reader.verify()
     content = {part.name: reader.part(part) for part in parts}
     reader.file.close()
     return content
@@ -75,6 +92,20 @@ class _Reader:
     def __init__(self, file: SafetensorsFile, kernels: Kernels) -> None:
         self.file = file
         self._kernels = kernels
+
+    def verify(self) -> None:
+        """Compare the content with the digest, which files of other writers may lack.
+
+        PERF: all of it is read for the first token anyway.
+        """
+        expected = self.file.metadata.get(_DIGEST)
+        if expected is None:
+            return
+        sums = {name: self._kernels.checksum(self.file.array(name)) for name in self.file.entries}
+        if _digest(sums) != expected:
+            raise CheckpointError(
+                f"{self.file.path}: damaged: its content is not what was written; make it again"
+            )
 
     def part(self, part: Part) -> Any:
         if isinstance(part, LinearPart):

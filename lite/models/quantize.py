@@ -119,7 +119,7 @@ def _write(
     try:
         count = progress(sum(part.num_weights for part in parts))
         packed = pack_parts(parts, checkpoint.tensors, kernels, count)
-        write_packed(packed_file(scratch), parts, packed)
+        write_packed(packed_file(scratch), parts, packed, kernels)
         _copy_others(checkpoint.path, scratch)
         config = {**checkpoint.config, "quantization_config": quantization_config(quantization)}
         _write_json(scratch / "config.json", config)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lite.errors import CheckpointError, InvalidRequestError
+from lite.machine import return_free_memory
 from lite.text.decoder_pipeline import read_pipeline
 from lite.text.detokenizer import (
     ByteDetokenizer,
@@ -95,12 +94,6 @@ def token_text(tokenizer: Tokenizer, token_id: int) -> str:
     return tokenizer.token_bytes(token_id).decode(errors="replace")
 
 
-def _return_memory() -> None:
-    """Let the C library give freed memory back to the system, where it can (glibc)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class JsonTokenizer:
     """A `Tokenizer` from tokenizer.json and the files beside it.
 
@@ -154,7 +147,7 @@ class JsonTokenizer:
         else:
             with self._long_texts:
                 ids = self._encode(text, process)
-                _return_memory()
+                return_free_memory()
         if not add_special_tokens or self.bos_token_id is None:
             return ids
         return with_one_bos(ids, self.bos_token_id, wanted=self.wants_bos)
@@ -235,7 +228,10 @@ def load_tokenizer(directory: str | Path) -> JsonTokenizer:
             f"{path}: post_processor uses the special token {token!r} without defining it in "
             "special_tokens; copy the file from the model's repository again."
         )
-    return JsonTokenizer(backend, config)
+    tokenizer = JsonTokenizer(backend, config)
+    # Parsing a large vocabulary leaves half as much again behind.
+    return_free_memory()
+    return tokenizer
 
 
 def _undefined_in_templates(post_processor: Any) -> Iterator[str]:

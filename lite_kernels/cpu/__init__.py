@@ -7,6 +7,7 @@ import numpy as np
 
 from lite_kernels.cpu import embed, pack
 from lite_kernels.cpu.attention import AttentionScratch, append_attention
+from lite_kernels.cpu.checksum import append_checksum
 from lite_kernels.cpu.isa.memory import empty_aligned
 from lite_kernels.cpu.kv_cache import CpuKVLayer, allocate_layers, block_nbytes
 from lite_kernels.cpu.linear import Linears
@@ -20,7 +21,7 @@ from lite_kernels.cpu.sampling import (
     append_sample,
 )
 from lite_kernels.cpu.team import Team
-from lite_kernels.cpu.topology import available_cores
+from lite_kernels.cpu.topology import choose_threads
 from lite_kernels.interface import Array, RunObserver
 
 _DTYPES = {
@@ -41,7 +42,8 @@ class CpuKernels:
         if dtype not in ("bfloat16", "float32"):
             raise ValueError(f"dtype {dtype!r} is not supported; choose bfloat16 or float32")
         self.dtype = dtype
-        self.num_threads = available_cores() if num_threads is None else num_threads
+        self.threads = choose_threads(num_threads)
+        self.num_threads = self.threads.number
         self._linears = Linears(dtype)
         self._team = Team(self.num_threads)
         self._recorder = Recorder(self._team)
@@ -84,6 +86,16 @@ class CpuKernels:
     ) -> int:
         panel = pack.panel_format(self.dtype, quantization)
         return panel.nbytes(out_features, in_features, gated=gated)
+
+    def checksum(self, data: Array) -> int:
+        flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        num_words = flat.size // 8
+        last = int.from_bytes(flat[8 * num_words :].tobytes(), "little") * (2 * num_words + 1)
+        # SAFETY: a tensor of a file may lie at any multiple of its own type's size.
+        words = np.require(flat[: 8 * num_words].view(np.uint64), requirements="A")
+        with self._recorder.at_once() as program:
+            parts = append_checksum(program, words, self.num_threads)
+        return (int(parts.sum(dtype=np.uint64)) + last) % 2**64
 
     def pack_embedding(self, weight: Array) -> Array:
         return pack.pack_table(self.dtype, weight)
@@ -203,7 +215,7 @@ class CpuKernels:
                 scratch,
             )
 
-    # --- sampling, always at once ----------------------------------------------------------
+    # --- sampling --------------------------------------------------------------------------
 
     def sample(
         self,
@@ -217,7 +229,7 @@ class CpuKernels:
         token_ids: Array,
     ) -> None:
         options = (temperature, top_k, top_p, min_p, seeds, counters, token_ids)
-        with self._recorder.at_once() as program:
+        with self._recorder.operation() as program:
             append_sample(program, logits, *options, scratch=self._sampling_memory(logits))
 
     def edit_logits(

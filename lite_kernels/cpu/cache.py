@@ -33,10 +33,14 @@ def source_hash(root: Path = PACKAGE) -> str:
 
 
 def cache_key(isa: str) -> str:
-    """Hash of everything that decides the machine code: sources, compiler, CPU and ISA."""
+    """Hash of everything that decides the machine code: sources, compiler, CPU and ISA.
+
+    And of the place of the sources, since Numba keeps those of different places apart.
+    """
     features = llvm.get_host_cpu_features().flatten()
     parts = (
         source_hash(),
+        str(PACKAGE),
         numba.__version__,
         llvmlite.__version__,
         llvm.get_host_cpu_name(),
@@ -51,32 +55,40 @@ def kernel_directory(isa: str) -> str:
     """Return a writable directory for the kernels of this source, compiler and CPU.
 
     It lies below `cache_root()`, or, where that is not writable, is one of this process that is
-    removed at exit.
+    removed at exit and holds a copy of the kernels that could not be added to.
     """
+    name = f"kernels-{cache_key(isa)}"
     try:
         root = cache_root()
-        path = str(root / f"kernels-{cache_key(isa)}")
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        path = root / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
         os.utime(path)
         _remove_unused(root)
     except OSError:
         # SAFETY: never a fixed name below a shared /tmp: cached kernels are executed.
-        path = tempfile.mkdtemp(prefix="lite-kernels-")
-        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        own = tempfile.mkdtemp(prefix="lite-kernels-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        return str(_copy_kernels(name, Path(own) / name))
+    return str(path)
+
+
+def _copy_kernels(name: str, path: Path) -> Path:
+    """Make the directory `path` with what the cache has of it."""
+    with contextlib.suppress(OSError, shutil.Error):
+        shutil.copytree(cache_root() / name, path, copy_function=shutil.copyfile)
+    # Its mode was copied too, and so may be what else could not be.
+    path.mkdir(exist_ok=True)
+    for folder in (path, *(one for one in path.iterdir() if one.is_dir())):
+        folder.chmod(0o700)
     return path
-
-
-def has_kernels(isa: str) -> bool:
-    """Whether any kernel lies in the cache already."""
-    return any(Path(kernel_directory(isa)).rglob("*.nbc"))
 
 
 def _remove_unused(root: Path) -> None:
     """Remove the kernels of other versions that nothing has used for a month."""
     oldest = time.time() - _UNUSED_AFTER_S
     for path in root.glob("kernels-*"):
-        # Another process may be removing it too.
-        with contextlib.suppress(FileNotFoundError):
+        # Another process may be removing it too, or it may be another user's.
+        with contextlib.suppress(OSError):
             if path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)

@@ -1,8 +1,9 @@
 """The kernel decorators: lazily compiled, cached on disk, called by address without the GIL."""
 
-import pickle
+import contextlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -45,6 +46,7 @@ class Kernel:
 
     def __init__(self, function: Callable[[int, int, int], None], fastmath: set[str]) -> None:
         self.__name__ = function.__name__
+        self.__module__ = function.__module__
         self.__doc__ = function.__doc__
         self._function = function
         self._fastmath = fastmath
@@ -58,6 +60,17 @@ class Kernel:
                 if self._compiled is None:
                     self._compiled = self._compile()
         return int(self._compiled.address)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the machine code is in memory."""
+        return self._compiled is not None
+
+    @property
+    def cache_name(self) -> str:
+        """How the names of its files in the disk cache begin, up to the version of Python."""
+        line = self._function.__code__.co_firstlineno
+        return f"{self.__module__.rpartition('.')[2]}.{self._function.__qualname__}-{line}"
 
     @property
     def ctypes(self) -> Callable[[int, int, int], None]:
@@ -75,11 +88,19 @@ class Kernel:
         numba.config.CACHE_DIR = kernel_directory(host_isa().name)
         try:
             return numba.cfunc(_SIGNATURE, cache=True, **options)(self._function)
-        except (OSError, EOFError, ValueError, pickle.PickleError):
-            # A full disk or a damaged file must not keep the engine from starting.
-            return numba.cfunc(_SIGNATURE, **options)(self._function)
+        except Exception:
+            # What a damaged file raises is anything; an error of the code comes again below.
+            self._remove_cached()
         finally:
             numba.config.CACHE_DIR = previous
+        # Nor must a full disk keep the engine from starting.
+        return numba.cfunc(_SIGNATURE, **options)(self._function)
+
+    def _remove_cached(self) -> None:
+        """Remove its files from the disk cache, so that the next process compiles it anew."""
+        for path in Path(kernel_directory(host_isa().name)).glob(f"*/{self.cache_name}.*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., None]], Kernel]:

@@ -45,6 +45,7 @@ _CONDITION = 320
 _STATE_BYTES = 448
 
 _SPINS = 200
+_FEW_ENTRIES = 512  # of a profiled program; more take a larger array
 
 
 @jit
@@ -169,6 +170,7 @@ class Team:
         self._address = self._state.ctypes.data
         self._lead = _lead.ctypes
         self._observer: RunObserver | None = None
+        self._clock_ns = np.empty(0, np.int64)
         _initialise.ctypes(0, 1, self._address)
         threads = [
             threading.Thread(
@@ -199,16 +201,20 @@ class Team:
             if observer is None:
                 self._lead(0, self.num_threads, self._address)
                 return
-            clock_ns = np.zeros(program.num_entries + 2, np.int64)
-            self._state[_TIMES // 8] = clock_ns.ctypes.data
+            size = program.num_entries + 2
+            if self._clock_ns.size < size:
+                self._clock_ns = np.empty(size, np.int64)
+                self._state[_TIMES // 8] = self._clock_ns.ctypes.data
             self._lead(0, self.num_threads, self._address)
-            self._state[_TIMES // 8] = 0
+            clock_ns = self._clock_ns[:size].copy()
         observer(program, clock_ns)
 
     def observe_runs(self, observer: RunObserver | None) -> None:
         """Call `observer` after each run, see `ObservableKernels`; None: no longer."""
         with self._lock:
             self._observer = observer
+            self._clock_ns = np.empty(0 if observer is None else _FEW_ENTRIES, np.int64)
+            self._state[_TIMES // 8] = self._clock_ns.ctypes.data if self._clock_ns.size else 0
 
     def close(self) -> None:
         """Stop and join the threads; idempotent."""

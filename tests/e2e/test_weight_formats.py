@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lite_kernels
 from lite import LLM, CheckpointError, ConfigError, SamplingParams, UnsupportedModelError
 from lite.cli import main
 from lite.config import Config, ModelConfig
+from lite.engine.weights_cache import _fill
 from lite.formats.safetensors import SafetensorsFile
 from lite.models.packed_weights import packed_file
+from lite_kernels.cpu.cache import kernel_directory
 from lite_kernels.cpu.isa import ISAS, host_isa, supported
 from server.app import fingerprint
 from tests.checkpoints import make_checkpoint
@@ -40,7 +41,7 @@ Make = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the compiled kernels where they are, and everything else in a new cache."""
-    lite_kernels.are_compiled("cpu")
+    kernel_directory(host_isa().name)
     monkeypatch.setenv("LITE_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
 
@@ -362,9 +363,81 @@ def test_a_damaged_cache_file_is_made_again(checkpoint: Path, cache: Path) -> No
     assert SafetensorsFile(file).entries
 
 
+def change_a_byte(file: Path, tensor: str) -> None:
+    entry = SafetensorsFile(file).entries[tensor]
+    with open(file, "r+b") as opened:
+        opened.seek((entry.start + entry.end) // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("tensor", ["head.panels", "layers.1.down.panels", "final_norm"])
+def test_cached_weights_whose_content_changed_are_made_again(
+    checkpoint: Path, cache: Path, tensor: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = answer(checkpoint, weights_cache=True)
+    (file,) = cache.iterdir()
+    content = file.read_bytes()
+    change_a_byte(file, tensor)
+    with caplog.at_level("WARNING", logger="lite"):
+        assert answer(checkpoint, weights_cache=True) == expected
+    (line,) = caplog.messages
+    assert line.startswith(f"the cached weights are made again: {file}: damaged")
+    assert file.read_bytes() == content
+
+
+def test_a_packed_file_whose_content_changed_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    quantize(checkpoint, tmp_path / "packed")
+    change_a_byte(packed_file(tmp_path / "packed"), "layers.0.qkv.panels")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged: its content is not"):
+        LLM(str(tmp_path / "packed"))
+
+
+def test_processes_that_fill_the_cache_together_agree(checkpoint: Path, cache: Path) -> None:
+    code = (
+        "import sys; from lite import LLM, SamplingParams;"
+        "llm = LLM(sys.argv[1], weights_cache=True, max_model_len=64, num_kv_blocks=8);"
+        "params = SamplingParams(temperature=0.0, max_tokens=8);"
+        "print(llm.generate('the cat', params, use_tqdm=False)[0].outputs[0].token_ids)"
+    )
+    kernels = str(Path(kernel_directory(host_isa().name)).parent)
+    link = cache.parent / Path(kernel_directory(host_isa().name)).name
+    cache.parent.mkdir()
+    link.symlink_to(Path(kernels) / link.name)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, checkpoint],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_cache_that_another_process_empties_only_costs_time(
+    checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = answer(checkpoint)
+
+    def fill(path: Path, *rest: Any) -> None:
+        _fill(path, *rest)
+        path.unlink()
+
+    monkeypatch.setattr("lite.engine.weights_cache._fill", fill)
+    assert answer(checkpoint, weights_cache=True) == expected
+
+
 @pytest.mark.parametrize("obstacle", ["a file in the way", "a full disk"])
 def test_a_cache_that_cannot_be_written_only_costs_time(
-    checkpoint: Path, cache: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    cache: Path,
+    obstacle: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     expected = answer(checkpoint)
     if obstacle == "a file in the way":
@@ -376,7 +449,10 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("lite.formats.safetensors_writer.os.fsync", fail)
-    assert answer(checkpoint, weights_cache=True) == expected
+    with caplog.at_level("WARNING", logger="lite"):
+        assert answer(checkpoint, weights_cache=True) == expected
+    (line,) = caplog.messages
+    assert line.startswith("the packed weights are not cached: [Errno ")
     assert obstacle == "a file in the way" or list(cache.iterdir()) == []
 
 

@@ -80,11 +80,78 @@ def test_a_changed_helper_is_compiled_again(copy):
     assert finish(start(copy)) == "2"
 
 
-def test_whether_kernels_are_compiled_is_known_beforehand(copy):
-    asked = "import lite_kernels; print(lite_kernels.are_compiled('cpu'))"
-    assert finish(start(copy, asked)) == "False"
+AHEAD = """
+import sys
+from lite_kernels.cpu.compile_ahead import compile_ahead, uncompiled
+from lite_kernels.cpu import written, team
+kernels = [written.write, team._initialise, team._lead]
+missing = uncompiled(kernels)
+sys.executable = {executable}
+compile_ahead(missing, 2)
+print(len(missing), len(uncompiled(kernels)), sum(kernel.is_loaded for kernel in kernels))
+written.main()
+"""
+
+
+def test_kernels_are_compiled_in_other_processes(copy):
+    ahead = AHEAD.format(executable="sys.executable")
+    assert finish(start(copy, ahead)).split() == ["3", "0", "0", "1"]
+    assert finish(start(copy, ahead)).split() == ["0", "0", "0", "1"]
+
+
+@pytest.mark.parametrize("executable", ["'/missing'", "'/bin/false'", "'/bin/echo'", "None"])
+def test_processes_that_cannot_compile_are_no_obstacle(copy, executable):
+    ahead = AHEAD.format(executable=executable)
+    assert finish(start(copy, ahead)).split() == ["3", "3", "0", "1"]
+
+
+def test_processes_that_compile_together_share_a_cold_cache(copy):
+    ahead = AHEAD.format(executable="sys.executable")
+    processes = [start(copy, ahead) for _ in range(3)]
+    assert {finish(process).split()[-1] for process in processes} == {"1"}
+    assert finish(start(copy, ahead)).split() == ["0", "0", "0", "1"]
+
+
+def test_what_a_process_may_use_is_compiled_by_those_it_starts(copy):
+    (copy / "file").write_text("not a directory")
+    ahead = AHEAD.format(executable="sys.executable")
+    process = start(copy, ahead, LITE_CACHE_DIR=str(copy / "file" / "cache"))
+    assert finish(process).split() == ["3", "0", "0", "1"]
+
+
+READ_ONLY = """
+import tempfile
+def refuse(*_args, **_options): raise PermissionError(30, "Read-only file system")
+tempfile.TemporaryFile = refuse
+"""
+
+
+def test_a_cache_that_is_read_only_is_read(copy):
     assert finish(start(copy)) == "1"
-    assert finish(start(copy, asked)) == "True"
+    before = {path: path.stat().st_mtime_ns for path in (copy / "cache").rglob("*")}
+    ahead = READ_ONLY + AHEAD.format(executable="'/missing'")
+    # Numba's own look at the copy must succeed again.
+    code = ahead.replace("kernels =", "uncompiled([]); from importlib import reload; "
+                         "reload(tempfile)\nkernels =")  # fmt: skip
+    missing, still_missing, *_, answer = finish(start(copy, code)).split()
+    assert (missing, still_missing, answer) == ("0", "0", "1")
+    assert {path: path.stat().st_mtime_ns for path in (copy / "cache").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "import numba; numba.__version__ = '0.0'",
+        "import llvmlite; llvmlite.__version__ = '0.0'",
+        "import os; os.environ['LITE_CPU_ISA'] = 'generic'",
+    ],
+)
+def test_another_compiler_or_instruction_set_compiles_again(copy, change):
+    listed = "from lite_kernels.cpu.cache import kernel_directory\n"
+    listed += "from lite_kernels.cpu.isa import host_isa\nprint(kernel_directory(host_isa().name))"
+    first, again = (finish(start(copy, listed)) for _ in range(2))
+    assert first == again
+    assert finish(start(copy, f"{change}\n{listed}")) != first
 
 
 def test_processes_that_start_together_share_a_cold_cache(copy):
@@ -99,9 +166,13 @@ def test_a_cache_directory_that_cannot_be_written_is_no_obstacle(copy):
 
 def test_a_damaged_cache_file_is_compiled_again(copy):
     assert finish(start(copy)) == "1"
-    for path in (copy / "cache").rglob("*.nbc"):
-        path.write_bytes(path.read_bytes()[:100])
-    assert finish(start(copy)) == "1"
+    for pattern in ("*.nbc", "*.nbi"):
+        for path in (copy / "cache").rglob(pattern):
+            path.write_bytes(path.read_bytes()[:100])
+        assert finish(start(copy)) == "1"
+        # Then it is not there any more, and the next process writes it anew.
+        assert finish(start(copy)) == "1"
+        assert all(path.stat().st_size > 100 for path in (copy / "cache").rglob(pattern))
 
 
 def test_kernels_unused_for_a_month_are_removed(copy):

@@ -433,3 +433,16 @@ def test_doctor_goes_on_after_a_problem_and_ends_with_1(
     assert len(failed) == 2
     assert "no memory at all" in failed[0]
     assert "missing/model" in failed[1]
+
+
+def test_doctor_says_how_many_threads_and_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1,4")
+    assert main(["doctor"]) == 0
+    assert "threads        1 (OMP_NUM_THREADS)\n" in capsys.readouterr().out
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert main(["doctor", "--num-threads", "1"]) == 0
+    assert "threads        1 (num_threads)\n" in capsys.readouterr().out
+    assert main(["doctor"]) == 0
+    assert "OMP_NUM_THREADS='many' is ignored" in capsys.readouterr().out

@@ -249,7 +249,8 @@ def test_a_row_of_nan_fails_its_sequence_only(
         real(logits, *rest)
         rest[-1][0] = -1
 
-    core.add(request("a", range(4), max_tokens=3), "owner")
+    # With logprobs, sampling is no part of the recorded step.
+    core.add(request("a", range(4), max_tokens=3, logprobs=1), "owner")
     core.add(request("b", range(4), max_tokens=3), "owner")
     monkeypatch.setattr(type(model.kernels), "sample", lambda _, *a: sample_with_a_failure(*a))
     outputs = [output for _, output in core.step()]
@@ -275,4 +276,43 @@ def test_a_failed_step_fails_its_batch_and_the_next_one_works(
     monkeypatch.undo()
     assert [e.split()[0] for e in errors(outputs)] == ["EngineError", "EngineError"]
     assert len(tokens_of(run(core), "r2")) == 3
+    assert_idle(core)
+
+
+def test_a_draw_in_the_step_gives_what_a_draw_after_it_gives(model: LoadedModel) -> None:
+    core = make_core(model)
+    options = {"seed": 7, "max_tokens": 6, "temperature": 0.9, "top_k": 40}
+    core.add(request("alone", range(9), **options), "owner")
+    alone = tokens_of(run(core), "alone")
+    # Reported logprobs of a neighbour take the draw out of the recorded step.
+    core.add(request("again", range(9), **options), "owner")
+    core.add(request("other", range(5), max_tokens=3, logprobs=2), "owner")
+    assert tokens_of(run(core), "again") == alone
+
+
+def test_sequences_that_change_places_keep_their_options(model: LoadedModel) -> None:
+    core = make_core(model)
+    options = {
+        name: {"seed": seed, "max_tokens": length, "temperature": 1.0 + seed}
+        for seed, (name, length) in enumerate([("a", 2), ("b", 9), ("c", 4), ("d", 7)])
+    }
+    alone = {}
+    for name, one in options.items():
+        core.add(request(name, range(3, 9), **one), "owner")
+        alone[name] = tokens_of(run(core), name)
+    for name, one in options.items():
+        core.add(request(name, range(3, 9), **one), "owner")
+    outputs = run(core)
+    assert {name: tokens_of(outputs, name) for name in options} == alone
+
+
+def test_weights_that_turn_nan_fail_a_recorded_draw(tmp_path: Path) -> None:
+    core = make_core(tiny_model(tmp_path))
+    core.add(request("a", range(4), max_tokens=3), "owner")
+    core.add(request("b", range(4), max_tokens=3), "owner")
+    core.step()
+    core.model.weights.final_norm[:] = np.nan
+    found = errors(run(core))
+    assert len(found) == 2
+    assert all(text.startswith("NotFiniteError") for text in found)
     assert_idle(core)

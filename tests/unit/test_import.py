@@ -36,3 +36,14 @@ def test_import_is_quick_opens_no_socket_and_loads_nothing_heavy() -> None:
 def test_the_public_names_are_exported() -> None:
     assert {"LLM", "SamplingParams", "LiteError"} <= set(lite.__all__)
     assert [name for name in lite.__all__ if not hasattr(lite, name)] == []
+
+
+def test_a_front_end_loads_no_kernels_and_no_compiler() -> None:
+    code = (
+        "import sys; import server.app, server.worker, lite.generator, lite.client.remote;"
+        "from lite.config import ModelConfig; from lite.text_model import load_text_model;"
+        "load_text_model(ModelConfig()).tokenizer.encode('a');"
+        "print([n for n in sys.modules if n in ('numba', 'llvmlite', 'lite_kernels.cpu')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

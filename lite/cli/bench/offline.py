@@ -91,7 +91,6 @@ def _open(
     from lite.bench.record import Probe, check_writable
     from lite.bench.workload import make_workload
     from lite.log import configure
-    from lite_kernels.cpu.topology import available_cores
 
     check_plot(arguments.plot)
     check_writable("--plot", arguments.plot)
@@ -115,8 +114,8 @@ def _open(
             vocab_size=engine.text_model.vocab_size,
             max_model_len=engine.generator.max_model_len,
         )
-        num_threads = config.engine.num_threads or available_cores()
-        probe = Probe(num_threads, engine.generator.client.stats().dtype)
+        stats = engine.generator.client.stats()
+        probe = Probe(stats.num_threads, stats.dtype, num_threads_origin=stats.num_threads_origin)
         probe.take(multiply=arguments.profile)
         with _progress(arguments, num_rounds) as progress:
             yield _Measurement(config, engine, workload, sampling, probe, progress)

@@ -47,12 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     from lite.bench.record import Probe, heading, make_record, serve_lines, write_json
     from lite.bench.serve import run_serve
     from lite.bench.serve_figures import details, distributions, serve_figures
-    from lite_kernels.cpu.topology import available_cores
+    from lite_kernels.cpu.topology import choose_threads
 
     plan = _plan(arguments)
     warmups = plan.workload.requests[: plan.num_warmups]
     requests = plan.workload.requests[plan.num_warmups :]
-    probe = Probe(available_cores(), "")
+    threads = choose_threads()
+    probe = Probe(threads.number, "", num_threads_origin=threads.origin)
     probe.take()
     with tqdm(total=len(requests), disable=not sys.stderr.isatty(), leave=False) as bar:
         load = run_serve(plan.server, plan.options, warmups, requests, bar.update)
