@@ -1,8 +1,9 @@
 """The paged keys and values of a layer, in tiles of 16 tokens of one head.
 
 A tile holds its keys, then its values. bfloat16: keys [D/2][16][2], values [8][Dp][2], so that
-one vector holds pairs for a pair product; float32: keys [D][16], values [16][Dp]. Dp is D rounded
-up to 16. Tiles lie as [num_blocks][Hkv][block_size / 16].
+one vector holds pairs for a pair product; float32: keys [D][16], values [16][Dp]; int8: keys + 128
+as bytes [D4/4][16][4], their float32 scales [16], those of the values [16], values [4][Dp][4]. Dp
+is D rounded up to 16, D4 to 4. Tiles lie as [num_blocks][Hkv][block_size / 16].
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ import numpy as np
 
 TILE_TOKENS = 16
 MAX_HEAD_DIM = 256
+SCALES_BYTES = 4 * TILE_TOKENS  # one float32 a token, of keys or of values
+_LINE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuKVLayer:
-    """Tiles of one layer; `data` is uint16 (bfloat16 bits) or float32, 64-byte aligned."""
+    """Tiles of one layer, 64-byte aligned: `data` is uint16 (bfloat16 bits), float32 or uint8."""
 
     data: np.ndarray
     num_blocks: int
@@ -28,8 +31,26 @@ class CpuKVLayer:
         return int(self.data.nbytes)
 
     @property
+    def is_quantized(self) -> bool:
+        return self.data.dtype == np.uint8
+
+    @property
     def tiles_per_block(self) -> int:
         return self.block_size // TILE_TOKENS
+
+    @property
+    def key_lines(self) -> int:
+        """Cache lines of a tile's keys."""
+        return _key_bytes(self.head_dim, self.data.dtype) // _LINE_BYTES
+
+    @property
+    def value_offset(self) -> int:
+        """Bytes of a tile before its values."""
+        return _value_offset(self.head_dim, self.data.dtype)
+
+    @property
+    def tile_bytes(self) -> int:
+        return _tile_bytes(self.head_dim, self.data.dtype)
 
 
 def padded_head_dim(head_dim: int) -> int:
@@ -37,10 +58,25 @@ def padded_head_dim(head_dim: int) -> int:
     return -(-head_dim // TILE_TOKENS) * TILE_TOKENS
 
 
+def _key_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    if dtype == np.uint8:
+        return -(-head_dim // 4) * 4 * TILE_TOKENS
+    return head_dim * TILE_TOKENS * dtype.itemsize
+
+
+def _value_offset(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    return _key_bytes(head_dim, dtype) + (2 * SCALES_BYTES if dtype == np.uint8 else 0)
+
+
+def _tile_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    value_bytes = padded_head_dim(head_dim) * TILE_TOKENS * dtype.itemsize
+    return _value_offset(head_dim, dtype) + value_bytes
+
+
 def block_nbytes(
     *, block_size: int, num_kv_heads: int, head_dim: int, dtype: np.dtype[np.generic]
 ) -> int:
-    """Return the bytes of one block in one layer.
+    """Return the bytes of one block in one layer; dtype as `CpuKVLayer.data`.
 
     Raises:
         ValueError: block_size is not a multiple of 16, or head_dim is odd or above 256.
@@ -54,7 +90,7 @@ def block_nbytes(
             f"head_dim {head_dim} is not supported on the CPU; it must be even and at most "
             f"{MAX_HEAD_DIM}"
         )
-    return block_size * num_kv_heads * (head_dim + padded_head_dim(head_dim)) * dtype.itemsize
+    return block_size // TILE_TOKENS * num_kv_heads * _tile_bytes(head_dim, dtype)
 
 
 def allocate_layers(

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lite_kernels.cpu.attention_tiles import bytes_of, round_to
-from lite_kernels.cpu.isa.memory import array_at, load, stack_bytes
-from lite_kernels.cpu.kernel import jit, jit_fast, kernel
-from lite_kernels.cpu.kv_cache import TILE_TOKENS, CpuKVLayer
+from lite_kernels.cpu.isa.memory import array_at, load, stack_bytes, store
+from lite_kernels.cpu.kernel import by_cache, jit, jit_fast, kernel
+from lite_kernels.cpu.kv_cache import SCALES_BYTES, TILE_TOKENS, CpuKVLayer
+from lite_kernels.cpu.number_formats import bytes_of, quantize_head, round_to
 from lite_kernels.cpu.program import Program, argument, float_argument
 
 # Tokens a thread handles together; a run of tokens in one tile is never split between threads.
@@ -71,6 +71,38 @@ def _store_value(value, tile, lane, padded, dtype):
             cells[lane * padded + d] = round_to(value[d], dtype)
 
 
+def _store_floats(cache, dtype, args, key, value, tile, lane):
+    """Write one token's key and value into a tile of the kernels' dtype."""
+    head_dim = key.size
+    _store_key(key, tile, lane, dtype)
+    padded = (head_dim + 15) // 16 * 16
+    _store_value(value, tile + argument(args, 14), lane, padded, dtype)
+
+
+def _store_bytes(cache, dtype, args, key, value, tile, lane):
+    """Quantize one token's key and value into a tile of int8: see `kv_cache`."""
+    head_dim, value_offset = key.size, argument(args, 14)
+    padded = (head_dim + 15) // 16 * 16
+    quads = (head_dim + 3) // 4
+    scales = tile + value_offset - 2 * SCALES_BYTES + 4 * lane
+    buffer = stack_bytes(256)
+    integers = array_at(buffer, (head_dim,), np.int8)
+    store(buffer + 4 * quads - 4, 0, np.int32)
+    store(scales, quantize_head(key, integers), np.float32)
+    words = array_at(buffer, (quads,), np.uint32)
+    cells = array_at(tile, (quads, TILE_TOKENS), np.uint32)
+    for i in range(quads):
+        # As bytes with an offset of 128.
+        cells[i, lane] = words[i] ^ np.uint32(0x80808080)
+    store(scales + SCALES_BYTES, quantize_head(value, integers), np.float32)
+    columns = array_at(tile + value_offset + lane // 4 * padded * 4, (padded, 4), np.int8)
+    for d in range(head_dim):
+        columns[d, lane % 4] = integers[d]
+
+
+_store_token = by_cache(_store_floats, _store_bytes)
+
+
 @jit
 def _tile_start(slots, token, num_tokens):
     """Move `token` forward to where a new tile begins."""
@@ -82,7 +114,7 @@ def _tile_start(slots, token, num_tokens):
 
 
 @jit
-def _token(args, token, head, dtype):
+def _token(cache, dtype, args, token, head):
     """Normalise, rotate, scale and store one token's heads of one key/value group."""
     num_heads, num_kv_heads, head_dim = argument(args, 9), argument(args, 10), argument(args, 11)
     group = num_heads // num_kv_heads
@@ -103,20 +135,17 @@ def _token(args, token, head, dtype):
     per_block = argument(args, 12)
     block, offset = slot // (per_block * TILE_TOKENS), slot % (per_block * TILE_TOKENS)
     index = (block * num_kv_heads + head) * per_block + offset // TILE_TOKENS
-    padded = (head_dim + 15) // 16 * 16
-    tile = argument(args, 6) + index * (head_dim + padded) * TILE_TOKENS * bytes_of(dtype)
-    lane = offset % TILE_TOKENS
+    tile = argument(args, 6) + index * argument(args, 13)
 
     key = array_at(row + 4 * (num_heads + head) * head_dim, (head_dim,), np.float32)
     _norm_rope(key, k_norm, eps, cos_sin, np.float32(1.0), rotated)
-    _store_key(rotated, tile, lane, dtype)
     at = row + 4 * (num_heads + num_kv_heads + head) * head_dim
     value = array_at(at, (head_dim,), np.float32)
-    _store_value(value, tile + head_dim * TILE_TOKENS * bytes_of(dtype), lane, padded, dtype)
+    _store_token(cache, dtype, args, rotated, value, tile, offset % TILE_TOKENS)
 
 
 @jit
-def _qk_norm_rope_store(tid, num_threads, args, dtype):
+def _qk_norm_rope_store(tid, num_threads, args, cache, dtype):
     num_tokens, num_kv_heads = argument(args, 8), argument(args, 10)
     slots = array_at(argument(args, 5), (num_tokens,), np.int32)
     num_chunks = (num_tokens + _CHUNK_TOKENS - 1) // _CHUNK_TOKENS
@@ -125,17 +154,36 @@ def _qk_norm_rope_store(tid, num_threads, args, dtype):
         first = _tile_start(slots, chunk * _CHUNK_TOKENS, num_tokens)
         end = _tile_start(slots, min((chunk + 1) * _CHUNK_TOKENS, num_tokens), num_tokens)
         for token in range(first, end):
-            _token(args, token, head, dtype)
+            _token(cache, dtype, args, token, head)
 
 
 @kernel()
 def qk_norm_rope_store_bfloat16(tid, num_threads, args):
-    _qk_norm_rope_store(tid, num_threads, args, np.uint16)
+    _qk_norm_rope_store(tid, num_threads, args, np.uint16, np.uint16)
 
 
 @kernel()
 def qk_norm_rope_store_float32(tid, num_threads, args):
-    _qk_norm_rope_store(tid, num_threads, args, np.float32)
+    _qk_norm_rope_store(tid, num_threads, args, np.float32, np.float32)
+
+
+@kernel()
+def qk_norm_rope_store_bfloat16_int8(tid, num_threads, args):
+    _qk_norm_rope_store(tid, num_threads, args, np.uint8, np.uint16)
+
+
+@kernel()
+def qk_norm_rope_store_float32_int8(tid, num_threads, args):
+    _qk_norm_rope_store(tid, num_threads, args, np.uint8, np.float32)
+
+
+# By the dtype of the queries, and whether keys and values are int8.
+_KERNELS = {
+    (np.dtype(np.uint16), False): qk_norm_rope_store_bfloat16,
+    (np.dtype(np.float32), False): qk_norm_rope_store_float32,
+    (np.dtype(np.uint16), True): qk_norm_rope_store_bfloat16_int8,
+    (np.dtype(np.float32), True): qk_norm_rope_store_float32_int8,
+}
 
 
 def append_qk_norm_rope_store(
@@ -149,10 +197,9 @@ def append_qk_norm_rope_store(
     kv: CpuKVLayer,
     q_out: np.ndarray,
 ) -> None:
-    """Append `Kernels.qk_norm_rope_store`; q_out has the dtype of the cache."""
-    is_float32 = kv.data.dtype == np.float32
+    """Append `Kernels.qk_norm_rope_store`."""
     program.append(
-        qk_norm_rope_store_float32 if is_float32 else qk_norm_rope_store_bfloat16,
+        _KERNELS[q_out.dtype, kv.is_quantized],
         qkv,
         q_norm,
         k_norm,
@@ -166,4 +213,6 @@ def append_qk_norm_rope_store(
         kv.num_kv_heads,
         kv.head_dim,
         kv.tiles_per_block,
+        kv.tile_bytes,
+        kv.value_offset,
     )
