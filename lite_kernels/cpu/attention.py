@@ -20,7 +20,7 @@ from lite_kernels.cpu.program import Program, argument, next_ticket
 
 # Rows (queries x query heads of one key/value head) of a work item, unless one query has more.
 MAX_ROWS = 96
-# Items wanted of each thread, so that all finish together.
+# Items wanted of each thread where they cannot all get the same number of heads.
 _ITEMS_PER_THREAD = 2
 
 
@@ -47,7 +47,7 @@ def _scratch_offsets(max_rows: int, padded: int) -> tuple[int, ...]:
     factors = totals + max_rows * 4
     scales = factors + max_rows * 4
     tiles = (scales + max_rows * 4 + 63) // 64 * 64
-    end = tiles + 16 * STEP_TILES
+    end = (tiles + max_rows * 16 * STEP_TILES + 63) // 64 * 64
     return queries, sums, scores, weights, maxima, totals, factors, scales, tiles, end
 
 
@@ -74,13 +74,25 @@ def _areas(scratch, max_rows, padded):
 
 
 @jit
-def _find_tiles(tiles, first_tile, num_tiles, kv, table, per_block, block_bytes, tile_bytes):
-    """Write where the first head's four tiles of a step lie; missing ones repeat the last."""
+def _find_tiles(args, tiles, first_tile, num_tiles, table, head, num_heads):
+    """Write where each head's four key tiles of a step lie, then its value tiles.
+
+    Missing ones repeat the last.
+    """
+    per_block, num_kv_heads = argument(args, 10), argument(args, 8)
+    key_bytes, value_bytes = argument(args, 16), argument(args, 18)
+    all_keys = num_kv_heads * per_block * key_bytes
+    block_bytes = all_keys + num_kv_heads * per_block * value_bytes
     for t in range(STEP_TILES):
         tile = min(first_tile + t, num_tiles - 1)
         block = np.int64(load(table + 4 * (tile // per_block), np.int32))
-        address = kv + block * block_bytes + tile % per_block * tile_bytes
-        store(tiles + 8 * t, address, np.int64)
+        index = head * per_block + tile % per_block
+        start = argument(args, 1) + block * block_bytes
+        for h in range(num_heads):
+            at = tiles + 8 * (2 * STEP_TILES * h + t)
+            store(at, start + index * key_bytes, np.int64)
+            store(at + 8 * STEP_TILES, start + all_keys + index * value_bytes, np.int64)
+            index += per_block
 
 
 @jit
@@ -126,20 +138,14 @@ def _finish_rows(dtype, args, areas, padded, head, num_heads, first_token, num_q
 
 
 @jit
-def _attend(
-    cache, dtype, args, scratch, sequence, head, num_heads, first_query, num_queries
-):
+def _attend(cache, dtype, args, scratch, sequence, head, num_heads, first_query, num_queries):
     """Compute one work item: some queries of a sequence, with `num_heads` key/value heads."""
     num_kv_heads, head_dim = argument(args, 8), argument(args, 9)
-    per_block, window = argument(args, 10), argument(args, 11)
+    window = argument(args, 11)
     table = argument(args, 2) + 4 * sequence * argument(args, 3)
     padded = (head_dim + 15) // 16 * 16
-    tile_bytes = argument(args, 16)
-    head_bytes = per_block * tile_bytes
-    kv = argument(args, 1) + head * head_bytes
     areas = _areas(scratch, argument(args, 14), padded)
     group = argument(args, 7) // num_kv_heads
-    rows = num_queries * group
 
     loc = argument(args, 5) + 4 * sequence
     start, end = np.int64(load(loc, np.int32)), np.int64(load(loc + 4, np.int32))
@@ -149,33 +155,27 @@ def _attend(
     first_token = start + first_query
     _start_rows(cache, dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
-    # Where the tiles of the current head lie, and of the first.
-    tiles, here = areas[8], areas[8] + 8 * STEP_TILES
     last_tiles = last_position // TILE_TOKENS + 1
     key = max(0, first_position - window + 1) if window > 0 else 0
     key = key // STEP_KEYS * STEP_KEYS
-    block_bytes = num_kv_heads * head_bytes
     while key <= last_position:
         tile = key // TILE_TOKENS
-        _find_tiles(here, tile, last_tiles, kv, table, per_block, block_bytes, tile_bytes)
+        _find_tiles(args, areas[8], tile, last_tiles, table, head, num_heads)
         # Queries before the first key of the step would keep their state: skip them.
         skipped = max(0, key - first_position)
-        for h in range(num_heads):
-            for t in range(STEP_TILES):
-                address = load(here + 8 * t, np.int64) + h * head_bytes
-                store(tiles + 8 * t, address, np.int64)
-            _take_step(
-                cache,
-                dtype,
-                args,
-                areas,
-                h * rows + skipped * group,
-                (h + 1) * rows,
-                first_position + skipped,
-                group,
-                key,
-                min(STEP_TILES, last_tiles - tile),
-            )
+        _take_step(
+            cache,
+            dtype,
+            args,
+            areas,
+            num_heads,
+            num_queries * group,
+            skipped * group,
+            first_position + skipped,
+            group,
+            key,
+            min(STEP_TILES, last_tiles - tile),
+        )
         key += STEP_KEYS
     _finish_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
@@ -194,7 +194,9 @@ def _split_sequence(args, num_threads, sequence):
     queries = min(num_queries, max(1, max_rows // group))
     heads = 1
     if queries > 0:
-        wanted = (_ITEMS_PER_THREAD * num_threads - 1) // argument(args, 6) + 1
+        wanted = (num_threads - 1) // argument(args, 6) + 1
+        if num_kv_heads % wanted != 0:
+            wanted *= _ITEMS_PER_THREAD
         heads = max(1, min(max_rows // (queries * group), num_kv_heads // wanted))
     tiles = (num_queries + queries - 1) // max(1, queries)
     return num_queries, queries, heads, tiles * ((num_kv_heads + heads - 1) // heads)
@@ -306,8 +308,8 @@ def append_attention(
         scratch.memory,
         scratch.max_rows,
         scratch.thread_bytes,
-        kv.tile_bytes,
+        kv.key_tile_bytes,
         kv.key_lines,
-        kv.value_offset,
+        kv.value_tile_bytes,
         *_row_bytes(q, kv),
     )

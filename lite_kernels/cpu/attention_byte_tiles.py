@@ -34,8 +34,9 @@ from lite_kernels.cpu.isa.memory import declare
 
 # A query row is its float32 scale and the int32 that its sums start at, then its bytes.
 QUERY_HEADER_BYTES = 64
-_LINES_AHEAD = 16
-_ROWS_AHEAD = 8
+# PERF: bytes ahead that are fetched into L1, as in `attention_tiles`.
+_KEYS_AHEAD = 1024
+_VALUES_AHEAD = 2048
 _MADD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
 
 
@@ -134,14 +135,12 @@ def byte_scores_of_rows(typingctx, rows, q, q_bytes, scores, tiles, num_lines):
         def tile_group(group, _):
             first = emit.scale(group, width * 8)
             bases = [emit.load(emit.add(tiles, first, 8 * t), I64, 8) for t in range(width)]
-            starts = [
-                emit.broadcast(emit.load(emit.add(header, 4), I32, 4)) for header in headers
-            ]
+            starts = [emit.broadcast(emit.load(emit.add(header, 4), I32, 4)) for header in headers]
 
             def line(i, sums):
                 lines = [emit.add(base, emit.scale(i, LINE_BYTES)) for base in bases]
                 for address in lines:
-                    emit.prefetch(emit.add(address, _LINES_AHEAD * LINE_BYTES), locality=3)
+                    emit.prefetch(emit.add(address, _KEYS_AHEAD), locality=3)
                 keys = [emit.load(address, V16I, LINE_BYTES) for address in lines]
                 at = emit.scale(i, 4)
                 sums = list(sums)
@@ -182,20 +181,19 @@ def weighted_byte_values_of_rows(
     out_vectors,
     tiles,
     num_tiles,
-    value_offset,
 ):
     """Set out = out * factor + step scale * (weights @ values) for `rows` (a literal) rows.
 
     weights: rows of 64 bytes as `softmax_row_bytes` writes them; step_scales, factors: float32
-    per row; out: float32 rows of `out_vectors` vectors; tiles: as for `byte_scores_of_rows`;
-    value_offset: bytes of a tile before its values.
+    per row; out: float32 rows of `out_vectors` vectors; tiles: address of the
+    step's value tile addresses.
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
     num_rows = rows.literal_value
 
     def codegen(context, builder, signature, args):
-        _, weights, step_scales, factors, out, out_vectors, tiles, num_tiles, value_offset = args
+        _, weights, step_scales, factors, out, out_vectors, tiles, num_tiles = args
         emit = _bytes(builder)
         quads = LANES // 4  # lines of four tokens a tile
         out_bytes = emit.scale(out_vectors, LINE_BYTES)
@@ -207,7 +205,7 @@ def weighted_byte_values_of_rows(
 
             def tile(i, sums):
                 base = emit.load(emit.add(tiles, emit.scale(i, 8)), I64, 8)
-                base = emit.add(base, value_offset, first)
+                base = emit.add(base, first)
                 rows_at = [emit.add(row, emit.scale(i, LANES)) for row in weight_rows]
 
                 def line(j, sums):
@@ -217,8 +215,7 @@ def weighted_byte_values_of_rows(
                         for t in range(width)
                     ]
                     for address in lines:
-                        ahead = emit.add(address, emit.scale(out_bytes, _ROWS_AHEAD))
-                        emit.prefetch(ahead, locality=3)
+                        emit.prefetch(emit.add(address, _VALUES_AHEAD), locality=3)
                     values = [emit.load(address, V16I, LINE_BYTES) for address in lines]
                     for r, row in enumerate(rows_at):
                         at = emit.add(row, emit.scale(j, 4))
@@ -256,4 +253,4 @@ def weighted_byte_values_of_rows(
             done = builder.add(done, emit.scale(count, width))
         return context.get_dummy_value()
 
-    return types.void(rows, *[types.int64] * 8), codegen
+    return types.void(rows, *[types.int64] * 7), codegen

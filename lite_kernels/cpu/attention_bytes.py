@@ -7,7 +7,7 @@ from lite_kernels.cpu.attention_byte_tiles import (
     byte_scores_of_rows,
     weighted_byte_values_of_rows,
 )
-from lite_kernels.cpu.attention_emitter import STEP_KEYS
+from lite_kernels.cpu.attention_emitter import STEP_KEYS, STEP_TILES
 from lite_kernels.cpu.attention_softmax import softmax_row_bytes
 from lite_kernels.cpu.isa.memory import array_at, stack_bytes, store
 from lite_kernels.cpu.kernel import jit
@@ -34,24 +34,18 @@ def _scores_1(q, q_bytes, scores, tiles, num_lines):
 
 
 @jit
-def _values_6(weights, scales, factors, sums, vectors, tiles, num_tiles, offset):
-    weighted_byte_values_of_rows(
-        6, weights, scales, factors, sums, vectors, tiles, num_tiles, offset
-    )
+def _values_6(weights, scales, factors, sums, vectors, tiles, num_tiles):
+    weighted_byte_values_of_rows(6, weights, scales, factors, sums, vectors, tiles, num_tiles)
 
 
 @jit
-def _values_2(weights, scales, factors, sums, vectors, tiles, num_tiles, offset):
-    weighted_byte_values_of_rows(
-        2, weights, scales, factors, sums, vectors, tiles, num_tiles, offset
-    )
+def _values_2(weights, scales, factors, sums, vectors, tiles, num_tiles):
+    weighted_byte_values_of_rows(2, weights, scales, factors, sums, vectors, tiles, num_tiles)
 
 
 @jit
-def _values_1(weights, scales, factors, sums, vectors, tiles, num_tiles, offset):
-    weighted_byte_values_of_rows(
-        1, weights, scales, factors, sums, vectors, tiles, num_tiles, offset
-    )
+def _values_1(weights, scales, factors, sums, vectors, tiles, num_tiles):
+    weighted_byte_values_of_rows(1, weights, scales, factors, sums, vectors, tiles, num_tiles)
 
 
 @jit
@@ -71,19 +65,19 @@ def _scores(row, num_rows, q, q_bytes, scores, tiles, num_lines):
 
 
 @jit
-def _values(row, num_rows, weights, scales, factors, sums, vectors, tiles, num_tiles, offset):
+def _values(row, num_rows, weights, scales, factors, sums, vectors, tiles, num_tiles):
     while row < num_rows:
         left = num_rows - row
         at, total = weights + row * STEP_KEYS, sums + row * vectors * 64
         scale, factor = scales + 4 * row, factors + 4 * row
         if left >= 6:
-            _values_6(at, scale, factor, total, vectors, tiles, num_tiles, offset)
+            _values_6(at, scale, factor, total, vectors, tiles, num_tiles)
             row += 6
         elif left >= 2:
-            _values_2(at, scale, factor, total, vectors, tiles, num_tiles, offset)
+            _values_2(at, scale, factor, total, vectors, tiles, num_tiles)
             row += 2
         else:
-            _values_1(at, scale, factor, total, vectors, tiles, num_tiles, offset)
+            _values_1(at, scale, factor, total, vectors, tiles, num_tiles)
             row += 1
 
 
@@ -105,35 +99,44 @@ def copy_query(cache, dtype, args, source, target):
     store(target + 4, -128 * total, np.int32)
 
 
-def take_step(cache, dtype, args, areas, first, end, position, group, key, num_tiles):
-    """Let rows [first, end), the first at `position`, see the keys of one step of one head."""
+def take_step(cache, dtype, args, areas, num_heads, rows, skipped, position, group, key, num_tiles):
+    """Let each head's rows from `skipped` on, the first at `position`, see the keys of a step.
+
+    PERF: all heads' scores, then all softmaxes, then all values: the softmaxes of independent
+    rows overlap, and memory is read in long runs.
+    """
     window, head_dim = argument(args, 11), argument(args, 9)
-    key_lines, value_offset = argument(args, 17), argument(args, 18)
-    tiles = areas[8]
-    _scores(first, end, areas[0], argument(args, 19), areas[2], tiles, key_lines)
-    for row in range(first, end):
-        at = position + (row - first) // group
-        softmax_row_bytes(
-            areas[2] + row * STEP_KEYS * 4,
-            areas[3] + row * STEP_KEYS,
-            areas[4] + 4 * row,
-            areas[5] + 4 * row,
-            areas[6] + 4 * row,
-            max(0, at - window + 1 - key) if window > 0 else 0,
-            at + 1 - key,
-            tiles,
-            value_offset - SCALES_BYTES,
-            areas[7] + 4 * row,
+    key_lines = argument(args, 17)
+    for h in range(num_heads):
+        first, end, tiles = h * rows + skipped, (h + 1) * rows, areas[8] + 16 * STEP_TILES * h
+        _scores(first, end, areas[0], argument(args, 19), areas[2], tiles, key_lines)
+    for h in range(num_heads):
+        at, member = position, 0
+        for row in range(h * rows + skipped, (h + 1) * rows):
+            softmax_row_bytes(
+                areas[2] + row * STEP_KEYS * 4,
+                areas[3] + row * STEP_KEYS,
+                areas[4] + 4 * row,
+                areas[5] + 4 * row,
+                areas[6] + 4 * row,
+                max(0, at - window + 1 - key) if window > 0 else 0,
+                at + 1 - key,
+                areas[8] + 16 * STEP_TILES * h,
+                (key_lines + 1) * SCALES_BYTES,
+                areas[7] + 4 * row,
+            )
+            member += 1
+            if member == group:
+                at, member = at + 1, 0
+    for h in range(num_heads):
+        _values(
+            h * rows + skipped,
+            (h + 1) * rows,
+            areas[3],
+            areas[7],
+            areas[6],
+            areas[1],
+            (head_dim + 15) // 16,
+            areas[8] + 16 * STEP_TILES * h + 8 * STEP_TILES,
+            num_tiles,
         )
-    _values(
-        first,
-        end,
-        areas[3],
-        areas[7],
-        areas[6],
-        areas[1],
-        (head_dim + 15) // 16,
-        tiles,
-        num_tiles,
-        value_offset,
-    )

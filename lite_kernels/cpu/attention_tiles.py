@@ -30,11 +30,10 @@ from lite_kernels.cpu.attention_emitter import (
 )
 from lite_kernels.cpu.isa import host_isa
 
-# PERF: how far ahead lines of each key tile, and rows of a value tile, are fetched into L1: 65 %
-# of the streaming bandwidth instead of 60. Behind a tile's keys lie its values, behind those the
-# next head's keys. Whole tiles ahead are too far: such prefetches are dropped.
-_LINES_AHEAD = 16
-_ROWS_AHEAD = 8
+# PERF: bytes ahead of each key tile, and of the value tile, that are fetched into L1. Behind a
+# tile lies the next head's: so one thread reads long runs. Much further ahead it fetches less.
+_KEYS_AHEAD = 1024
+_VALUES_AHEAD = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +113,7 @@ def scores_of_rows(typingctx, rows, dtype, q, q_bytes, scores, tiles, num_lines)
             def line(i, sums):
                 lines = [emit.add(base, emit.scale(i, LINE_BYTES)) for base in bases]
                 for address in lines:
-                    emit.prefetch(emit.add(address, _LINES_AHEAD * LINE_BYTES), locality=3)
+                    emit.prefetch(emit.add(address, _KEYS_AHEAD), locality=3)
                 at = emit.scale(i, emit.row_bytes)
                 return emit.step(sums, lines, [emit.add(row, at) for row in q_rows])
 
@@ -133,20 +132,19 @@ def scores_of_rows(typingctx, rows, dtype, q, q_bytes, scores, tiles, num_lines)
 
 @intrinsic
 def weighted_values_of_rows(
-    typingctx, rows, dtype, weights, factors, out, out_vectors, tiles, num_tiles, value_offset
+    typingctx, rows, dtype, weights, factors, out, out_vectors, tiles, num_tiles
 ):
     """Set out = out * factor + weights @ values for `rows` (a literal) rows over a step.
 
     weights: rows of 64 as `softmax_row` writes them; factors: float32 per row; out: float32 rows
-    of `out_vectors` vectors; tiles: as for `scores_of_rows`; value_offset: bytes of the keys
-    before the values.
+    of `out_vectors` vectors; tiles: address of the step's value tile addresses.
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
     num_rows = rows.literal_value
 
     def codegen(context, builder, signature, args):
-        _, _, weights, factors, out, out_vectors, tiles, num_tiles, value_offset = args
+        _, _, weights, factors, out, out_vectors, tiles, num_tiles = args
         emit = _products(builder, signature.args[1])
         lines_per_tile = 8 if emit.pairs else 16
         out_bytes = emit.scale(out_vectors, LINE_BYTES)
@@ -166,15 +164,14 @@ def weighted_values_of_rows(
             def tile(i, sums):
                 at = emit.add(tiles, emit.scale(i, 8))
                 base = emit.load(at, I64, 8)
-                base = emit.add(base, value_offset, first)
+                base = emit.add(base, first)
                 rows_at = [emit.add(row, emit.scale(i, weight_bytes)) for row in weight_rows]
 
                 def line(j, sums):
                     at = emit.scale(j, out_bytes)
                     lines = [emit.add(base, at, LINE_BYTES * t) for t in range(width)]
                     for address in lines:
-                        ahead = emit.add(address, emit.scale(out_bytes, _ROWS_AHEAD))
-                        emit.prefetch(ahead, locality=3)
+                        emit.prefetch(emit.add(address, _VALUES_AHEAD), locality=3)
                     step = emit.scale(j, emit.row_bytes)
                     return emit.step(sums, lines, [emit.add(row, step) for row in rows_at])
 
@@ -200,7 +197,7 @@ def weighted_values_of_rows(
             done = builder.add(done, emit.scale(count, width))
         return context.get_dummy_value()
 
-    return types.void(rows, dtype, *[types.int64] * 7), codegen
+    return types.void(rows, dtype, *[types.int64] * 6), codegen
 
 
 def queries_are_float32(is_float32: bool) -> bool:

@@ -1,9 +1,10 @@
 """The paged keys and values of a layer, in tiles of 16 tokens of one head.
 
-A tile holds its keys, then its values. bfloat16: keys [D/2][16][2], values [8][Dp][2], so that
-one vector holds pairs for a pair product; float32: keys [D][16], values [16][Dp]; int8: keys + 128
-as bytes [D4/4][16][4], their float32 scales [16], those of the values [16], values [4][Dp][4]. Dp
-is D rounded up to 16, D4 to 4. Tiles lie as [num_blocks][Hkv][block_size / 16].
+A block holds the key tiles of its heads, then their value tiles. bfloat16: keys [D/2][16][2],
+values [8][Dp][2], so that one vector holds pairs for a pair product; float32: keys [D][16], values
+[16][Dp]; int8: keys + 128 as bytes [D4/4][16][4], behind them the float32 scales [16] of the keys
+and [16] of the values, values [4][Dp][4]. Dp is D rounded up to 16, D4 to 4. Tiles lie as
+[num_blocks], then [Hkv][block_size / 16].
 """
 
 from dataclasses import dataclass
@@ -44,13 +45,13 @@ class CpuKVLayer:
         return _key_bytes(self.head_dim, self.data.dtype) // _LINE_BYTES
 
     @property
-    def value_offset(self) -> int:
-        """Bytes of a tile before its values."""
-        return _value_offset(self.head_dim, self.data.dtype)
+    def key_tile_bytes(self) -> int:
+        """Bytes of a tile's keys, and of its scales."""
+        return _key_tile_bytes(self.head_dim, self.data.dtype)
 
     @property
-    def tile_bytes(self) -> int:
-        return _tile_bytes(self.head_dim, self.data.dtype)
+    def value_tile_bytes(self) -> int:
+        return _value_tile_bytes(self.head_dim, self.data.dtype)
 
 
 def padded_head_dim(head_dim: int) -> int:
@@ -64,13 +65,12 @@ def _key_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
     return head_dim * TILE_TOKENS * dtype.itemsize
 
 
-def _value_offset(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+def _key_tile_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
     return _key_bytes(head_dim, dtype) + (2 * SCALES_BYTES if dtype == np.uint8 else 0)
 
 
-def _tile_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
-    value_bytes = padded_head_dim(head_dim) * TILE_TOKENS * dtype.itemsize
-    return _value_offset(head_dim, dtype) + value_bytes
+def _value_tile_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    return padded_head_dim(head_dim) * TILE_TOKENS * dtype.itemsize
 
 
 def block_nbytes(
@@ -90,7 +90,8 @@ def block_nbytes(
             f"head_dim {head_dim} is not supported on the CPU; it must be even and at most "
             f"{MAX_HEAD_DIM}"
         )
-    return block_size // TILE_TOKENS * num_kv_heads * _tile_bytes(head_dim, dtype)
+    tile_bytes = _key_tile_bytes(head_dim, dtype) + _value_tile_bytes(head_dim, dtype)
+    return block_size // TILE_TOKENS * num_kv_heads * tile_bytes
 
 
 def allocate_layers(

@@ -71,31 +71,29 @@ def _store_value(value, tile, lane, padded, dtype):
             cells[lane * padded + d] = round_to(value[d], dtype)
 
 
-def _store_floats(cache, dtype, args, key, value, tile, lane):
-    """Write one token's key and value into a tile of the kernels' dtype."""
+def _store_floats(cache, dtype, args, key, value, key_tile, value_tile, lane):
+    """Write one token's key and value into tiles of the kernels' dtype."""
+    _store_key(key, key_tile, lane, dtype)
+    _store_value(value, value_tile, lane, (key.size + 15) // 16 * 16, dtype)
+
+
+def _store_bytes(cache, dtype, args, key, value, key_tile, value_tile, lane):
+    """Quantize one token's key and value into tiles of int8: see `kv_cache`."""
     head_dim = key.size
-    _store_key(key, tile, lane, dtype)
-    padded = (head_dim + 15) // 16 * 16
-    _store_value(value, tile + argument(args, 14), lane, padded, dtype)
-
-
-def _store_bytes(cache, dtype, args, key, value, tile, lane):
-    """Quantize one token's key and value into a tile of int8: see `kv_cache`."""
-    head_dim, value_offset = key.size, argument(args, 14)
     padded = (head_dim + 15) // 16 * 16
     quads = (head_dim + 3) // 4
-    scales = tile + value_offset - 2 * SCALES_BYTES + 4 * lane
+    scales = key_tile + quads * 4 * TILE_TOKENS + 4 * lane
     buffer = stack_bytes(256)
     integers = array_at(buffer, (head_dim,), np.int8)
     store(buffer + 4 * quads - 4, 0, np.int32)
     store(scales, quantize_head(key, integers), np.float32)
     words = array_at(buffer, (quads,), np.uint32)
-    cells = array_at(tile, (quads, TILE_TOKENS), np.uint32)
+    cells = array_at(key_tile, (quads, TILE_TOKENS), np.uint32)
     for i in range(quads):
         # As bytes with an offset of 128.
         cells[i, lane] = words[i] ^ np.uint32(0x80808080)
     store(scales + SCALES_BYTES, quantize_head(value, integers), np.float32)
-    columns = array_at(tile + value_offset + lane // 4 * padded * 4, (padded, 4), np.int8)
+    columns = array_at(value_tile + lane // 4 * padded * 4, (padded, 4), np.int8)
     for d in range(head_dim):
         columns[d, lane % 4] = integers[d]
 
@@ -134,14 +132,18 @@ def _token(cache, dtype, args, token, head):
     slot = np.int64(load(argument(args, 5) + 4 * token, np.int32))
     per_block = argument(args, 12)
     block, offset = slot // (per_block * TILE_TOKENS), slot % (per_block * TILE_TOKENS)
-    index = (block * num_kv_heads + head) * per_block + offset // TILE_TOKENS
-    tile = argument(args, 6) + index * argument(args, 13)
+    key_bytes, value_bytes = argument(args, 13), argument(args, 14)
+    all_keys = num_kv_heads * per_block * key_bytes
+    block_start = argument(args, 6) + block * (all_keys + num_kv_heads * per_block * value_bytes)
+    index = head * per_block + offset // TILE_TOKENS
+    key_tile = block_start + index * key_bytes
+    value_tile = block_start + all_keys + index * value_bytes
 
     key = array_at(row + 4 * (num_heads + head) * head_dim, (head_dim,), np.float32)
     _norm_rope(key, k_norm, eps, cos_sin, np.float32(1.0), rotated)
     at = row + 4 * (num_heads + num_kv_heads + head) * head_dim
     value = array_at(at, (head_dim,), np.float32)
-    _store_token(cache, dtype, args, rotated, value, tile, offset % TILE_TOKENS)
+    _store_token(cache, dtype, args, rotated, value, key_tile, value_tile, offset % TILE_TOKENS)
 
 
 @jit
@@ -213,6 +215,6 @@ def append_qk_norm_rope_store(
         kv.num_kv_heads,
         kv.head_dim,
         kv.tiles_per_block,
-        kv.tile_bytes,
-        kv.value_offset,
+        kv.key_tile_bytes,
+        kv.value_tile_bytes,
     )

@@ -49,13 +49,16 @@ def _cache(kernels, shape, *, num_blocks=8, block_size=32):
 def _read(kv):
     """Return keys and values [num_blocks, block_size, Hkv, D] out of the documented tiles."""
     padded = -(-kv.head_dim // 16) * 16
-    tiles = kv.data.reshape(kv.num_blocks, kv.num_kv_heads, kv.block_size // 16, -1)
-    keys, values = np.split(tiles, [kv.head_dim * 16], axis=-1)
+    blocks = kv.data.reshape(kv.num_blocks, -1)
+    num_key_bytes = kv.num_kv_heads * kv.tiles_per_block * kv.key_tile_bytes
+    parts = np.split(blocks, [num_key_bytes // kv.data.itemsize], axis=1)
+    tiles = (kv.num_blocks, kv.num_kv_heads, kv.tiles_per_block)
+    keys, values = (part.reshape(*tiles, -1) for part in parts)
     if kv.data.dtype == np.uint16:
-        keys = keys.reshape(*tiles.shape[:3], kv.head_dim // 2, 16, 2).swapaxes(3, 4)
-        values = values.reshape(*tiles.shape[:3], 8, padded, 2).swapaxes(4, 5)
+        keys = keys.reshape(*tiles, kv.head_dim // 2, 16, 2).swapaxes(3, 4)
+        values = values.reshape(*tiles, 8, padded, 2).swapaxes(4, 5)
     else:
-        keys = keys.reshape(*tiles.shape[:3], kv.head_dim, 16).swapaxes(3, 4)
+        keys = keys.reshape(*tiles, kv.head_dim, 16).swapaxes(3, 4)
     shape = (kv.num_blocks, kv.num_kv_heads, kv.block_size, -1)
     keys, values = (x.reshape(shape).swapaxes(1, 2) for x in (keys, values))
     assert not values[..., kv.head_dim :].any()
