@@ -14,6 +14,7 @@ def plan(**changes: Any) -> MemoryPlan:
     arguments: dict[str, Any] = {
         "weights_bytes": 1 * GIB,
         "weights_format": "bfloat16",
+        "kv_cache_format": "bfloat16",
         "activations_bytes": 100 * MIB,
         "block_bytes": 1 * MIB,
         "block_size": 16,
