@@ -219,7 +219,8 @@ class ReferenceKernels:
             if kv.key_scales is None:
                 keys, values = self._to_act(keys), self._to_act(values)
             for token, slot in enumerate(slot_mapping):
-                kv.store(*divmod(int(slot), block_size), keys[token], values[token])
+                block, offset = divmod(int(slot), block_size)
+                kv.store(block, offset, keys[token], values[token])
 
         self._execute(run)
 

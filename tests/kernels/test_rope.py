@@ -131,8 +131,12 @@ def test_int8_keys_and_values_are_those_of_the_reference(kernels, shape):
     for each in (kernels, lite_kernels.load("reference", dtype=kernels.dtype)):
         kv = _cache(each, shape, quantization="int8")
         q = _store(each, kv, shape, qkv, cos_sin, slots.ravel()[:70], norms)
-        parts = (kv.keys, kv.values, kv.key_scales, kv.value_scales)
-        results.append((q, *(_read_int8(kv) if each is kernels else parts)))
+        if each is kernels:
+            parts = _read_int8(kv)
+        else:
+            parts = kv.keys, kv.values, kv.key_scales, kv.value_scales
+        written = (part.reshape(8 * 32, *part.shape[2:])[slots.ravel()[:70]] for part in parts)
+        results.append((q, *written))
     (q, *ours), (expected_q, *theirs) = results
     _assert_close(q, expected_q)
     np.testing.assert_array_equal(ours[1], theirs[1])
