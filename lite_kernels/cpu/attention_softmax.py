@@ -66,6 +66,25 @@ def _weigh(emit: AttentionEmitter, arguments: Any) -> tuple[list[Any], list[Any]
 
 
 @intrinsic
+def fetch_tiles(typingctx, tiles, num_lines):
+    """Fetch the first lines of a step's four tiles into L1; tiles: address of their addresses."""
+
+    def codegen(context, builder, signature, args):
+        emit = AttentionEmitter(builder, wide_isa())
+        bases = [emit.load(emit.add(args[0], 8 * t), I64, 8) for t in range(STEP_TILES)]
+
+        def line(i, _):
+            for base in bases:
+                emit.prefetch(emit.add(base, emit.scale(i, LINE_BYTES)), locality=3)
+            return []
+
+        emit.loop(args[1], [], line)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 2), codegen
+
+
+@intrinsic
 def softmax_row(typingctx, dtype, scores, weights, maximum, total, factor, first, end):
     """Turn a row's 64 scores into weights and update its running softmax, see `_weigh`.
 
