@@ -21,9 +21,11 @@ from lite_kernels.cpu.isa import host_isa
 from lite_kernels.cpu.probe import multiply_rate, read_bandwidth
 
 NUM_HEADS, NUM_KV_HEADS, HEAD_DIM, BLOCK_SIZE = 16, 8, 128, 16
-# (sequences, context): beyond the caches, long and short.
-DECODES = [(16, 2048), (128, 256)]
+# (sequences, context): long, and as in a batch of short requests.
+DECODES = [(1, 8192), (32, 160), (64, 160)]
 PREFILLS = [512, 2048]
+# Layers are read one after the other, together beyond any cache.
+COLD_BYTES = 256 << 20
 VOCAB_SIZE = 151_936
 # temperature, top_k, top_p, min_p
 SAMPLERS = {
@@ -37,30 +39,56 @@ SAMPLERS = {
 
 
 def _attention(
-    kernels: CpuKernels, num_sequences: int, context: int, num_queries: int
+    kernels: CpuKernels,
+    quantization: str | None,
+    num_sequences: int,
+    context: int,
+    num_queries: int,
+    num_layers: int = 1,
 ) -> tuple[Callable[[], None], int]:
     """Return a run of attention over random blocks and the bytes of its keys and values."""
     rng = np.random.default_rng(0)
     per_sequence = -(-context // BLOCK_SIZE)
     num_blocks = num_sequences * per_sequence
-    (kv,) = kernels.allocate_kv_cache(
-        num_layers=1,
+    layers = kernels.allocate_kv_cache(
+        num_layers=num_layers,
         num_blocks=num_blocks,
         block_size=BLOCK_SIZE,
         num_kv_heads=NUM_KV_HEADS,
         head_dim=HEAD_DIM,
+        quantization=quantization,
     )
-    small = 0x3C00 if kernels.dtype == "bfloat16" else 1 / 128
-    kv.data[:] = small
+    for kv in layers:
+        if quantization is not None:
+            # Bytes that make up a float32 of 0.008 too, for the scales.
+            kv.data[:] = 0x3C
+        else:
+            kv.data[:] = 0x3C00 if kernels.dtype == "bfloat16" else 1 / 128
     tables = rng.permutation(num_blocks).reshape(num_sequences, per_sequence).astype(np.int32)
     q = kernels.empty((num_sequences * num_queries, NUM_HEADS, HEAD_DIM), "act")
-    q[:] = small
+    q[:] = 0x3C00 if kernels.dtype == "bfloat16" else 1 / 128
     out = kernels.empty((len(q), NUM_HEADS * HEAD_DIM), "act")
     seq_lens = np.full(num_sequences, context, np.int32)
     loc = np.arange(num_sequences + 1, dtype=np.int32) * num_queries
     with kernels.record() as program:
-        kernels.attention(q, kv, tables, seq_lens, loc, 0, out)
-    return lambda: kernels.run(program), kv.nbytes
+        for kv in layers:
+            kernels.attention(q, kv, tables, seq_lens, loc, 0, out)
+    return lambda: kernels.run(program), sum(kv.nbytes for kv in layers)
+
+
+def _decode(
+    kernels: CpuKernels, quantization: str | None, num_sequences: int, context: int
+) -> tuple[Callable[[], None], int]:
+    """Return a run of decodes over as many layers as no cache holds, and the bytes they read."""
+    blocks = num_sequences * -(-context // BLOCK_SIZE)
+    layer_bytes = blocks * kernels.kv_block_nbytes(
+        block_size=BLOCK_SIZE,
+        num_kv_heads=NUM_KV_HEADS,
+        head_dim=HEAD_DIM,
+        quantization=quantization,
+    )
+    num_layers = -(-COLD_BYTES // layer_bytes)
+    return _attention(kernels, quantization, num_sequences, context, 1, num_layers)
 
 
 def _sampling(kernels: CpuKernels, options: tuple[float, int, float, float]) -> Callable[[], None]:
@@ -83,8 +111,19 @@ def _sampling(kernels: CpuKernels, options: tuple[float, int, float, float]) -> 
 
 def _measure(kernels: CpuKernels, repeats: int, runs: dict[str, list[float]]) -> None:
     prefix = f"{kernels.dtype}_{kernels.num_threads}t"
-    decodes = {shape: _attention(kernels, *shape, 1) for shape in DECODES}
-    prefills = {length: _attention(kernels, 1, length, length)[0] for length in PREFILLS}
+    formats = {"": None, "int8_kv_": "int8"}
+    decodes = {
+        f"{name}decode_{num_sequences}x{context}": _decode(
+            kernels, quantization, num_sequences, context
+        )
+        for num_sequences, context in DECODES
+        for name, quantization in formats.items()
+    }
+    prefills = {
+        (f"{name}prefill_{length}", length): _attention(kernels, kv, 1, length, length)[0]
+        for length in PREFILLS
+        for name, kv in formats.items()
+    }
     samplers = {name: _sampling(kernels, options) for name, options in SAMPLERS.items()}
 
     def add(name: str, value: float) -> None:
@@ -93,18 +132,17 @@ def _measure(kernels: CpuKernels, repeats: int, runs: dict[str, list[float]]) ->
     for run in (*(run for run, _ in decodes.values()), *prefills.values(), *samplers.values()):
         run()
     for _ in range(repeats):
-        for (num_sequences, context), (run, nbytes) in decodes.items():
+        for name, (run, nbytes) in decodes.items():
             bandwidth = read_bandwidth(kernels.num_threads)
             rate = nbytes / _time(run)
-            name = f"decode_{num_sequences}x{context}"
             add(f"{name}_gb_s", rate / 1e9)
             add(f"{name}_share_of_read", rate / bandwidth)
         peak = multiply_rate(kernels.num_threads, dtype=kernels.dtype)
-        for length, run in prefills.items():
+        for (name, length), run in prefills.items():
             work = 4 * NUM_HEADS * HEAD_DIM * length * (length + 1) / 2
             rate = work / _time(run)
-            add(f"prefill_{length}_gflop_s", rate / 1e9)
-            add(f"prefill_{length}_share_of_peak", rate / peak)
+            add(f"{name}_gflop_s", rate / 1e9)
+            add(f"{name}_share_of_peak", rate / peak)
         for name, run in samplers.items():
             add(f"sample_{name}_us", 1e6 * _time(run))
 

@@ -1,4 +1,4 @@
-"""What every weight format costs in quality: perplexity and top-1 agreement against float32.
+"""What every format costs in quality: perplexity and top-1 agreement against float32.
 
     python -m benchmarks.quality --model demo
     python -m benchmarks.quality --model path/to/checkpoint --text README.md docs/*.md
@@ -32,6 +32,8 @@ FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32"},
     "bfloat16": {"dtype": "bfloat16"},
     "int8": {"dtype": "bfloat16", "quantization": "int8"},
+    "int8 KV": {"dtype": "bfloat16", "kv_quantization": "int8"},
+    "int8 KV (float32)": {"dtype": "float32", "kv_quantization": "int8"},
     "int4": {"dtype": "bfloat16", "quantization": "int4"},
     "int8 (float32)": {"dtype": "float32", "quantization": "int8"},
     "int4 (float32)": {"dtype": "float32", "quantization": "int4"},

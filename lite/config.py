@@ -32,6 +32,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     device: Literal["auto", "cpu"] = "auto"
     num_threads: Positive | None = None
     block_size: Positive = 16
+    kv_cache_dtype: Literal["auto", "bfloat16", "float32", "int8"] = "auto"
     num_kv_blocks: Positive | None = None
     kv_cache_memory: Positive | None = None  # bytes
     memory_fraction: Fraction = 0.8

@@ -45,6 +45,7 @@ class LLM:
         max_num_seqs: sequences computed together.
         max_num_batched_tokens: tokens computed in one step.
         block_size: tokens per KV block, a multiple of 16.
+        kv_cache_dtype: "auto" (the dtype), or "int8" for half the memory.
         num_kv_blocks: None sizes the KV cache from the free memory.
         enable_prefix_caching: reuse the KV blocks of shared prompt beginnings.
         seed: of requests that bring none, and of dummy weights.
@@ -67,6 +68,7 @@ class LLM:
         max_num_seqs: int = 256,
         max_num_batched_tokens: int = 2048,
         block_size: int = 16,
+        kv_cache_dtype: str = "auto",
         num_kv_blocks: int | None = None,
         enable_prefix_caching: bool = True,
         seed: int = 0,
@@ -80,6 +82,7 @@ class LLM:
             "max_num_seqs": max_num_seqs,
             "max_num_batched_tokens": max_num_batched_tokens,
             "block_size": block_size,
+            "kv_cache_dtype": kv_cache_dtype,
             "num_kv_blocks": num_kv_blocks,
             "enable_prefix_caching": enable_prefix_caching,
             "seed": seed,

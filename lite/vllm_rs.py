@@ -41,8 +41,8 @@ class Message:
 class EngineConfig:
     """vllm.rs' engine settings.
 
-    `tokenizer_config`, more than one shard and a device other than the CPU are not implemented
-    and refused.
+    `tokenizer_config`, `fp8_kvcache`, more than one shard and a device other than the CPU are not
+    implemented and refused.
     """
 
     model_path: str
@@ -57,6 +57,8 @@ class EngineConfig:
     num_shards: int | None = 1
     device_id: int | None = None
     prefix_cache: bool = True
+    fp8_kvcache: bool | None = None
+    kv_cache_dtype: str = "auto"  # int8: half the memory
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +67,11 @@ class EngineConfig:
             "device_id": self.device_id or None,
             "num_shards": None if self.num_shards in (None, 1) else self.num_shards,
         }
+        if self.fp8_kvcache:
+            raise ConfigError(
+                "fp8_kvcache is not implemented; set kv_cache_dtype='int8' for a KV cache of the "
+                "same size."
+            )
         for name, value in unsupported.items():
             if value is not None:
                 raise ConfigError(f"{name}={value!r} is not implemented; leave it out.")
@@ -124,6 +131,7 @@ class Engine:
             "tokenizer": config.tokenizer,
             "num_kv_blocks": config.num_blocks,
             "block_size": config.block_size,
+            "kv_cache_dtype": config.kv_cache_dtype,
             "max_num_seqs": config.max_num_seqs,
             "max_model_len": config.max_model_len,
             "max_num_batched_tokens": config.max_num_batched_tokens,

@@ -48,3 +48,15 @@ def to_float32(weights: npt.NDArray[Any]) -> Float32Array:
         f"weights of dtype {weights.dtype} are not supported; give float32, float16, "
         "or uint16 bit patterns of bfloat16"
     )
+
+
+def check_kv_quantization(quantization: str | None) -> None:
+    """Refuse a format that keys and values cannot have.
+
+    Raises:
+        ValueError: neither None nor "int8".
+    """
+    if quantization not in (None, "int8"):
+        raise ValueError(
+            f"a KV cache of {quantization!r} is not supported; choose int8, or None for the dtype"
+        )

@@ -139,16 +139,34 @@ class Kernels(Protocol):
         ...
 
     def allocate_kv_cache(
-        self, *, num_layers: int, num_blocks: int, block_size: int, num_kv_heads: int, head_dim: int
+        self,
+        *,
+        num_layers: int,
+        num_blocks: int,
+        block_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        quantization: str | None = None,
     ) -> list[KVLayer]:
         """Allocate zeroed keys and values, one entry per layer.
 
+        Args:
+            quantization: "int8" (a float32 scale per token and head, for keys and for values),
+                or None for the kernels' dtype.
+
         Raises:
-            ValueError: block_size or head_dim is not supported; names the rule.
+            ValueError: block_size, head_dim or quantization is not supported; names the rule.
         """
         ...
 
-    def kv_block_nbytes(self, *, block_size: int, num_kv_heads: int, head_dim: int) -> int:
+    def kv_block_nbytes(
+        self,
+        *,
+        block_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        quantization: str | None = None,
+    ) -> int:
         """Bytes of one block in one layer, for planning memory."""
         ...
 
@@ -194,7 +212,8 @@ class Kernels(Protocol):
         qkv float32 [T, (Hq + 2 Hkv) D]; q_norm, k_norm float32 [D] or None; cos_sin float32
         [T, D] from `rope_rows`; slot_mapping int32 [T]: block * block_size + offset. q_out act
         [T, Hq, D] is multiplied by D ** -0.5. Writing the first slot of a block also clears the
-        block's other value slots, so stale numbers never meet a zero weight.
+        block's other value slots, so stale numbers never meet a zero weight. A cache of int8
+        quantizes keys and values from float32; there a weight of zero makes any slot vanish.
         """
         ...
 
@@ -213,7 +232,8 @@ class Kernels(Protocol):
         q act [T, Hq, D], already scaled; block_tables int32 [S, max_blocks]; seq_lens int32 [S],
         keys cached including this step's; query_start_loc int32 [S + 1]: sequence s owns queries
         [loc[s], loc[s+1]), the last of which sits at position seq_lens[s] - 1. sliding_window
-        w > 0: a query at p sees keys in (p - w, p]; 0: all. out act [T, Hq * D].
+        w > 0: a query at p sees keys in (p - w, p]; 0: all. out act [T, Hq * D]. Over a cache of
+        int8 queries and weights are quantized too: `reference_attention.attend_quantized`.
         """
         ...
 

@@ -10,22 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lite_kernels import reference_sampling as sampling
-from lite_kernels.dtypes import Float32Array, from_bfloat16, to_bfloat16, to_float32
+from lite_kernels.dtypes import (
+    Float32Array,
+    check_kv_quantization,
+    from_bfloat16,
+    to_bfloat16,
+    to_float32,
+)
 from lite_kernels.interface import Array, ThreadCount
+from lite_kernels.reference_attention import ReferenceKVLayer, attend, attend_quantized
 from lite_kernels.reference_linear import ACTIVATIONS, ReferenceLinear, apply_linear
 from lite_kernels.reference_quantized import quantize_weight, quantized_row_nbytes
-
-
-@dataclass(slots=True, kw_only=True)
-class ReferenceKVLayer:
-    """Keys and values, each act [num_blocks, block_size, Hkv, D]."""
-
-    keys: Array
-    values: Array
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.keys.nbytes + self.values.nbytes)
 
 
 @dataclass(slots=True)
@@ -126,18 +121,51 @@ class ReferenceKernels:
         return self._to_act(to_float32(weight))
 
     def allocate_kv_cache(
-        self, *, num_layers: int, num_blocks: int, block_size: int, num_kv_heads: int, head_dim: int
+        self,
+        *,
+        num_layers: int,
+        num_blocks: int,
+        block_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        quantization: str | None = None,
     ) -> list[ReferenceKVLayer]:
-        self.kv_block_nbytes(block_size=block_size, num_kv_heads=num_kv_heads, head_dim=head_dim)
         shape = (num_blocks, block_size, num_kv_heads, head_dim)
+        self.kv_block_nbytes(
+            block_size=block_size,
+            num_kv_heads=num_kv_heads,
+            head_dim=head_dim,
+            quantization=quantization,
+        )
+        if quantization is not None:
+            bytes_, scales = np.zeros(shape, np.int8), np.zeros(shape[:3], np.float32)
+            return [
+                ReferenceKVLayer(
+                    keys=bytes_.copy(),
+                    values=bytes_.copy(),
+                    key_scales=scales.copy(),
+                    value_scales=scales.copy(),
+                )
+                for _ in range(num_layers)
+            ]
         zeros = self._to_act(np.zeros(shape, np.float32))
         return [ReferenceKVLayer(keys=zeros.copy(), values=zeros.copy()) for _ in range(num_layers)]
 
-    def kv_block_nbytes(self, *, block_size: int, num_kv_heads: int, head_dim: int) -> int:
+    def kv_block_nbytes(
+        self,
+        *,
+        block_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        quantization: str | None = None,
+    ) -> int:
+        check_kv_quantization(quantization)
         if block_size < 1:
             raise ValueError(f"block_size {block_size} is not supported; it must be at least 1")
         if head_dim < 2 or head_dim % 2:
             raise ValueError(f"head_dim {head_dim} is not supported; it must be even")
+        if quantization is not None:
+            return 2 * block_size * num_kv_heads * (head_dim + 4)
         return 2 * block_size * num_kv_heads * head_dim * (2 if self.dtype == "bfloat16" else 4)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
@@ -192,13 +220,12 @@ class ReferenceKernels:
             k = k if k_norm is None else rms_norm(k, k_norm, eps)
             scale = np.float32(head_dim**-0.5)
             q_out[:] = self._to_act(rotate(q, cos_sin) * scale)
-            keys, values = self._to_act(rotate(k, cos_sin)), self._to_act(v)
+            keys, values = rotate(k, cos_sin), v
+            if kv.key_scales is None:
+                keys, values = self._to_act(keys), self._to_act(values)
             for token, slot in enumerate(slot_mapping):
                 block, offset = divmod(int(slot), block_size)
-                if offset == 0:
-                    kv.values[block] = 0
-                kv.keys[block, offset] = keys[token]
-                kv.values[block, offset] = values[token]
+                kv.store(block, offset, keys[token], values[token])
 
         self._execute(run)
 
@@ -218,13 +245,18 @@ class ReferenceKernels:
             for s, seq_len in enumerate(seq_lens.tolist()):
                 first, end = query_start_loc[s], query_start_loc[s + 1]
                 blocks = block_tables[s, : -(-seq_len // block_size)]
-                keys = self._from_act(kv.keys[blocks].reshape(-1, *kv.keys.shape[2:]))
-                values = self._from_act(kv.values[blocks].reshape(-1, *kv.keys.shape[2:]))
+                shape = (-1, *kv.keys.shape[2:])
+                keys, values = kv.keys[blocks].reshape(shape), kv.values[blocks].reshape(shape)
                 for t in range(first, end):
                     position = seq_len - (end - t)
                     start = max(0, position - sliding_window + 1) if sliding_window > 0 else 0
                     seen = slice(start, position + 1)
-                    out[t] = self._to_act(attend(queries[t], keys[seen], values[seen]).reshape(-1))
+                    if kv.key_scales is None:
+                        parts = self._from_act(keys[seen]), self._from_act(values[seen])
+                        result = attend(queries[t], *parts)
+                    else:
+                        result = attend_quantized(queries[t], kv, blocks, start, position + 1)
+                    out[t] = self._to_act(result.reshape(-1))
 
         self._execute(run)
 
@@ -369,14 +401,3 @@ def rotate(x: Float32Array, cos_sin: Float32Array) -> Float32Array:
     cos, sin = np.split(cos_sin[:, None, :], 2, axis=-1)
     first, second = np.split(x, 2, axis=-1)
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-
-
-def attend(q: Float32Array, keys: Float32Array, values: Float32Array) -> Float32Array:
-    """Softmax attention of one token: q [Hq, D] over keys and values [n, Hkv, D]."""
-    out = np.empty_like(q)
-    group = len(q) // keys.shape[1]
-    for h in range(len(q)):
-        scores = keys[:, h // group] @ q[h]
-        weights = np.exp(scores - scores.max())
-        out[h] = weights @ values[:, h // group] / weights.sum()
-    return out

@@ -34,7 +34,7 @@ class QuantizedWeight:
 
 @dataclass(frozen=True, slots=True)
 class QuantizedRows:
-    """scale * value: float32 [T, G] scales, int8 [T, G, 32] values."""
+    """scale * value: float32 [T, G] scales, int8 [T, G, 32] values; or [...] and [..., D]."""
 
     scales: Float32Array
     values: npt.NDArray[np.int8]
@@ -67,14 +67,18 @@ def quantize_rows(x: Float32Array) -> QuantizedRows:
 
     A block with a NaN or an infinity gets the scale NaN; one below 2^-100 becomes zeros.
     """
-    blocks = _blocks(x)
+    return quantize_vectors(_blocks(x))
+
+
+def quantize_vectors(x: Float32Array) -> QuantizedRows:
+    """Quantize float32 [..., D] as `quantize_rows` does, with one scale for the last axis."""
     with np.errstate(all="ignore"):
-        largest = np.abs(blocks).max(axis=-1)
+        largest = np.abs(x).max(axis=-1)
         is_tiny = largest < _TINY
         inverse = np.where(is_tiny, np.float32(0), np.float32(127) / largest)
         scales = np.where(is_tiny, np.float32(0), largest / np.float32(127))
         scales = np.where(np.isfinite(largest), scales, np.float32(np.nan))
-        values = np.nan_to_num(np.rint(blocks * inverse[..., None])).astype(np.int8)
+        values = np.nan_to_num(np.rint(x * inverse[..., None])).astype(np.int8)
     return QuantizedRows(scales.astype(np.float32), values)
 
 

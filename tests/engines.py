@@ -15,7 +15,12 @@ from tests.checkpoints import make_checkpoint
 
 
 def tiny_model(
-    path: Path, *, dtype: str = "bfloat16", quantization: str | None = None, **overrides: Any
+    path: Path,
+    *,
+    dtype: str = "bfloat16",
+    quantization: str | None = None,
+    kv_cache_dtype: str = "auto",
+    **overrides: Any,
 ) -> LoadedModel:
     """Load a tiny random checkpoint written to `path`."""
     make_checkpoint(path, gain=3.0, **overrides)
@@ -26,13 +31,18 @@ def tiny_model(
             quantization=quantization,  # type: ignore[arg-type]
             max_model_len=512,
         ),
-        engine=EngineConfig(num_kv_blocks=64, num_threads=2),
+        engine=EngineConfig(
+            num_kv_blocks=64,
+            num_threads=2,
+            kv_cache_dtype=kv_cache_dtype,  # type: ignore[arg-type]
+        ),
     )
     return load_model(config)
 
 
 def make_core(model: LoadedModel, *, num_blocks: int = 256, **engine: Any) -> EngineCore:
     """Build a core with its own KV cache over a model that other cores use too."""
+    engine = {"kv_cache_dtype": model.plan.kv_cache_format} | engine
     config = Config(engine=EngineConfig(num_kv_blocks=num_blocks, **engine))
     return EngineCore(replace(model, plan=replace(model.plan, num_blocks=num_blocks)), config)
 

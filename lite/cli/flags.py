@@ -58,7 +58,10 @@ def add_settings(
             _add_setting(group, setting, aliases.get(setting.path, []))
     for flag, target in FLAGS.items():
         if isinstance(target, Unsupported):
-            parser.add_argument(flag, dest=_UNSUPPORTED + flag, help=argparse.SUPPRESS)
+            # Some are known elsewhere as switches, without a value.
+            parser.add_argument(
+                flag, dest=_UNSUPPORTED + flag, nargs="?", const="true", help=argparse.SUPPRESS
+            )
         elif (
             target.convert is not None
             and target.path in only

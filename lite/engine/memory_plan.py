@@ -18,6 +18,7 @@ class MemoryPlan:
     available_bytes: int
     weights_bytes: int
     weights_format: str
+    kv_cache_format: str
     activations_bytes: int
     block_bytes: int  # one block in all layers
     block_size: int
@@ -42,7 +43,7 @@ class MemoryPlan:
             f"weights      {_size(self.weights_bytes)}  ({self.weights_format})",
             f"activations  {_size(self.activations_bytes)}",
             f"KV cache     {_size(self.kv_cache_bytes)}  ({self.num_blocks} blocks of "
-            f"{self.block_size} = {tokens} tokens)",
+            f"{self.block_size} = {tokens} tokens, {self.kv_cache_format})",
             f"total        {_size(total)} of {_size(self.available_bytes)} available",
             f"longest context {self.longest_context} tokens",
         ]
@@ -58,6 +59,7 @@ def plan_memory(
     *,
     weights_bytes: int,
     weights_format: str,
+    kv_cache_format: str,
     activations_bytes: int,
     block_bytes: int,
     block_size: int,
@@ -101,6 +103,7 @@ def plan_memory(
         available_bytes=available,
         weights_bytes=weights_bytes,
         weights_format=weights_format,
+        kv_cache_format=kv_cache_format,
         activations_bytes=activations_bytes,
         block_bytes=block_bytes,
         block_size=block_size,

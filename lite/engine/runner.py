@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lite.config import EngineConfig
-from lite.engine.loading import MAX_LOGITS_ROWS, LoadedModel
+from lite.engine.loading import MAX_LOGITS_ROWS, LoadedModel, kv_quantization
 from lite.engine.sampler import SampledRows, Sampler, SequenceSampling, row_logprobs
 from lite.messages import TokenLogprobs
 from lite.models.decoder import Workspace, compute_logits, forward, write_dynamic_rope
@@ -34,6 +34,7 @@ class Runner:
             block_size=engine.block_size,
             num_kv_heads=decoder.attention.num_kv_heads,
             head_dim=decoder.attention.head_dim,
+            quantization=kv_quantization(engine, kernels),
         )
         self._workspace = Workspace.allocate(
             decoder, kernels, max_num_tokens=engine.max_num_batched_tokens

@@ -30,9 +30,17 @@ def _log_file(directory: object) -> object:
 
 _NO = ("0", "false", "no", "off")
 _YES = ("1", "true", "yes", "on")
+
+
+def _kv_cache_dtype(is_quantized: object) -> object:
+    """Turn whether the KV cache is quantized into its format; the setting refuses the rest."""
+    formats = dict.fromkeys(_NO, "auto") | dict.fromkeys(_YES, "int8")
+    return formats.get(str(is_quantized).strip().lower(), is_quantized)
+
+
 _SPECULATIVE = "speculative decoding is not implemented"
 _PARALLEL = "tensor parallelism is not implemented"
-_KV_QUANTIZATION = "the KV cache is not quantized"
+_FP8 = "the KV cache has no fp8 format: set kv_cache_dtype to int8"
 _WAITING = "the queue is bounded in requests and tokens: set engine.max_waiting_requests"
 _ARCHITECTURE = "the architecture is read from the checkpoint's config.json"
 _WINDOW = "limits are per minute: set rate_limit.requests_per_minute"
@@ -40,6 +48,10 @@ _WINDOW = "limits are per minute: set rate_limit.requests_per_minute"
 # Other spellings of values, for text in any case.
 VALUES: dict[str, dict[str, str]] = {
     "model.dtype": {"bf16": "bfloat16", "f32": "float32", "fp32": "float32", "float": "float32"},
+    "engine.kv_cache_dtype": {
+        **{"bf16": "bfloat16", "f32": "float32", "fp32": "float32", "float": "float32"},
+        "q8_0": "int8",
+    },
     # The nearest format of those that are known elsewhere.
     "model.quantization": {"q8_0": "int8", "q4_0": "int4", "q4k": "int4"},
     "log.level": {"trace": "debug", "warn": "warning"},
@@ -61,7 +73,7 @@ VARIABLES: dict[str, Alias | Unsupported] = {
     "VLLM_MAX_DRAFT_TOKENS": Unsupported(("0",), _SPECULATIVE),
     "VLLM_KV_BLOCKS": Alias("engine.num_kv_blocks"),
     "VLLM_TENSOR_PARALLEL_SIZE": Unsupported(("1",), _PARALLEL),
-    "VLLM_KV_QUANTIZATION": Unsupported(_NO, _KV_QUANTIZATION),
+    "VLLM_KV_QUANTIZATION": Alias("engine.kv_cache_dtype", _kv_cache_dtype),
     "VLLM_MAX_BATCH_SIZE": Alias("engine.max_num_seqs"),
     "VLLM_MAX_WAITING_BATCHES": Unsupported((), _WAITING),
     "VLLM_MAX_MODEL_LEN": Alias("model.max_model_len"),
@@ -113,7 +125,8 @@ FLAGS: dict[str, Alias | Unsupported] = {
     "--m": Unsupported((), _FORMATS),
     "--quant": Alias("model.quantization"),
     "--isq": Alias("model.quantization"),
-    "--kv-quantization": Unsupported(_NO, _KV_QUANTIZATION),
+    "--kv-quantization": Alias("engine.kv_cache_dtype", _kv_cache_dtype),
+    "--fp8-kvcache": Unsupported(_NO, _FP8),
     "--model-arch": Unsupported((), _ARCHITECTURE),
     "--tensor-parallel-size": Unsupported(("1",), _PARALLEL),
     "-t": Unsupported(("1",), _PARALLEL),
@@ -131,7 +144,7 @@ FILE_KEYS: dict[str, Alias | Unsupported] = {
     "engine.max_model_len": Alias("model.max_model_len"),
     "engine.max_waiting_batches": Unsupported((), _WAITING),
     "engine.tensor_parallel_size": Unsupported(("1",), _PARALLEL),
-    "engine.kv_quantization": Unsupported(_NO, _KV_QUANTIZATION),
+    "engine.kv_quantization": Alias("engine.kv_cache_dtype", _kv_cache_dtype),
     "engine.max_draft_tokens": Unsupported(("0",), _SPECULATIVE),
     "engine.enable_adaptive_speculative": Unsupported(_NO, _SPECULATIVE),
     "auth.rate_limit_requests": Alias("rate_limit.requests_per_minute"),

@@ -22,6 +22,7 @@ from lite_kernels.cpu.sampling import (
 )
 from lite_kernels.cpu.team import Team
 from lite_kernels.cpu.topology import choose_threads
+from lite_kernels.dtypes import check_kv_quantization
 from lite_kernels.interface import Array, RunObserver
 
 _DTYPES = {
@@ -156,7 +157,14 @@ class CpuKernels:
     # --- keys and values -------------------------------------------------------------------
 
     def allocate_kv_cache(
-        self, *, num_layers: int, num_blocks: int, block_size: int, num_kv_heads: int, head_dim: int
+        self,
+        *,
+        num_layers: int,
+        num_blocks: int,
+        block_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        quantization: str | None = None,
     ) -> list[CpuKVLayer]:
         return allocate_layers(
             num_layers=num_layers,
@@ -164,13 +172,27 @@ class CpuKernels:
             block_size=block_size,
             num_kv_heads=num_kv_heads,
             head_dim=head_dim,
-            dtype=self._act,
+            dtype=self._kv_dtype(quantization),
         )
 
-    def kv_block_nbytes(self, *, block_size: int, num_kv_heads: int, head_dim: int) -> int:
+    def kv_block_nbytes(
+        self,
+        *,
+        block_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        quantization: str | None = None,
+    ) -> int:
         return block_nbytes(
-            block_size=block_size, num_kv_heads=num_kv_heads, head_dim=head_dim, dtype=self._act
+            block_size=block_size,
+            num_kv_heads=num_kv_heads,
+            head_dim=head_dim,
+            dtype=self._kv_dtype(quantization),
         )
+
+    def _kv_dtype(self, quantization: str | None) -> np.dtype[np.generic]:
+        check_kv_quantization(quantization)
+        return self._act if quantization is None else np.dtype(np.uint8)
 
     def qk_norm_rope_store(
         self,

@@ -8,26 +8,19 @@ alone, not on the chunk, the batch, the threads or the blocks.
 
 import numpy as np
 
-from lite_kernels.cpu.attention_tiles import (
-    NO_MAXIMUM,
-    STEP_KEYS,
-    STEP_TILES,
-    bytes_of,
-    float32_of,
-    queries_are_float32,
-    round_to,
-    scores_of_rows,
-    softmax_row,
-    weighted_values_of_rows,
-)
+from lite_kernels.cpu import attention_bytes, attention_floats
+from lite_kernels.cpu.attention_byte_tiles import QUERY_HEADER_BYTES
+from lite_kernels.cpu.attention_emitter import NO_MAXIMUM, STEP_KEYS, STEP_TILES
+from lite_kernels.cpu.attention_tiles import queries_are_float32
 from lite_kernels.cpu.isa.memory import array_at, empty_aligned, load, store
-from lite_kernels.cpu.kernel import jit, kernel
+from lite_kernels.cpu.kernel import by_cache, jit, kernel
 from lite_kernels.cpu.kv_cache import TILE_TOKENS, CpuKVLayer, padded_head_dim
+from lite_kernels.cpu.number_formats import bytes_of, round_to
 from lite_kernels.cpu.program import Program, argument, next_ticket
 
 # Rows (queries x query heads of one key/value head) of a work item, unless one query has more.
 MAX_ROWS = 96
-# Items wanted of each thread, so that all finish together.
+# Items wanted of each thread where they cannot all get the same number of heads.
 _ITEMS_PER_THREAD = 2
 
 
@@ -42,19 +35,25 @@ class AttentionScratch:
 
 
 def _scratch_offsets(max_rows: int, padded: int) -> tuple[int, ...]:
-    """Byte offsets of queries, sums, scores, weights, maxima, totals, factors, tiles; the end."""
+    """Byte offsets of queries, sums, scores, weights, maxima, totals, factors, step scales and
+    tiles; the end.
+    """
     queries = 0
-    sums = queries + max_rows * padded * 4
+    sums = queries + max_rows * (padded * 4 + QUERY_HEADER_BYTES)
     scores = sums + max_rows * padded * 4
     weights = scores + max_rows * STEP_KEYS * 4
     maxima = weights + max_rows * STEP_KEYS * 4
     totals = maxima + max_rows * 4
     factors = totals + max_rows * 4
-    tiles = (factors + max_rows * 4 + 63) // 64 * 64
-    return queries, sums, scores, weights, maxima, totals, factors, tiles, tiles + 16 * STEP_TILES
+    scales = factors + max_rows * 4
+    tiles = (scales + max_rows * 4 + 63) // 64 * 64
+    end = (tiles + max_rows * 16 * STEP_TILES + 63) // 64 * 64
+    return queries, sums, scores, weights, maxima, totals, factors, scales, tiles, end
 
 
 _offsets = jit(_scratch_offsets)
+_copy_query = by_cache(attention_floats.copy_query, attention_bytes.copy_query)
+_take_step = by_cache(attention_floats.take_step, attention_bytes.take_step)
 
 
 @jit
@@ -70,118 +69,45 @@ def _areas(scratch, max_rows, padded):
         scratch + offsets[5],
         scratch + offsets[6],
         scratch + offsets[7],
+        scratch + offsets[8],
     )
 
 
-# One function per row count: inlined into one, they would spill their accumulators.
-
-
 @jit
-def _scores_6(dtype, q, q_bytes, scores, tiles, num_lines):
-    scores_of_rows(6, dtype, q, q_bytes, scores, tiles, num_lines)
+def _find_tiles(args, tiles, first_tile, num_tiles, table, head, num_heads):
+    """Write where each head's four key tiles of a step lie, then its value tiles.
 
-
-@jit
-def _scores_2(dtype, q, q_bytes, scores, tiles, num_lines):
-    scores_of_rows(2, dtype, q, q_bytes, scores, tiles, num_lines)
-
-
-@jit
-def _scores_1(dtype, q, q_bytes, scores, tiles, num_lines):
-    scores_of_rows(1, dtype, q, q_bytes, scores, tiles, num_lines)
-
-
-@jit
-def _values_6(dtype, weights, factors, sums, vectors, tiles, num_tiles, offset):
-    weighted_values_of_rows(6, dtype, weights, factors, sums, vectors, tiles, num_tiles, offset)
-
-
-@jit
-def _values_2(dtype, weights, factors, sums, vectors, tiles, num_tiles, offset):
-    weighted_values_of_rows(2, dtype, weights, factors, sums, vectors, tiles, num_tiles, offset)
-
-
-@jit
-def _values_1(dtype, weights, factors, sums, vectors, tiles, num_tiles, offset):
-    weighted_values_of_rows(1, dtype, weights, factors, sums, vectors, tiles, num_tiles, offset)
-
-
-@jit
-def _scores(dtype, row, num_rows, q, q_bytes, scores, tiles, num_lines):
-    while row < num_rows:
-        left = num_rows - row
-        q_row, scores_row = q + row * q_bytes, scores + row * STEP_KEYS * 4
-        if left >= 6:
-            _scores_6(dtype, q_row, q_bytes, scores_row, tiles, num_lines)
-            row += 6
-        elif left >= 2:
-            _scores_2(dtype, q_row, q_bytes, scores_row, tiles, num_lines)
-            row += 2
-        else:
-            _scores_1(dtype, q_row, q_bytes, scores_row, tiles, num_lines)
-            row += 1
-
-
-@jit
-def _values(
-    dtype, row, num_rows, weights, weight_bytes, factors, sums, vectors, tiles, num_tiles, offset
-):
-    while row < num_rows:
-        left = num_rows - row
-        at, factor, total = (
-            weights + row * weight_bytes,
-            factors + 4 * row,
-            sums + row * vectors * 64,
-        )
-        if left >= 6:
-            _values_6(dtype, at, factor, total, vectors, tiles, num_tiles, offset)
-            row += 6
-        elif left >= 2:
-            _values_2(dtype, at, factor, total, vectors, tiles, num_tiles, offset)
-            row += 2
-        else:
-            _values_1(dtype, at, factor, total, vectors, tiles, num_tiles, offset)
-            row += 1
-
-
-@jit
-def _copy_query(dtype, source, target, head_dim):
-    """Copy one query row into the scratch memory, in the format that the products take."""
-    values = array_at(source, (head_dim,), dtype)
-    if queries_are_float32(dtype):
-        wide = array_at(target, (head_dim,), np.float32)
-        for d in range(head_dim):
-            wide[d] = float32_of(values[d])
-    else:
-        same = array_at(target, (head_dim,), dtype)
-        for d in range(head_dim):
-            same[d] = values[d]
-
-
-@jit
-def _find_tiles(tiles, first_tile, num_tiles, kv, table, per_block, block_bytes, tile_bytes):
-    """Write where the first head's four tiles of a step lie; missing ones repeat the last."""
+    Missing ones repeat the last.
+    """
+    per_block, num_kv_heads = argument(args, 10), argument(args, 8)
+    key_bytes, value_bytes = argument(args, 16), argument(args, 18)
+    all_keys = num_kv_heads * per_block * key_bytes
+    block_bytes = all_keys + num_kv_heads * per_block * value_bytes
     for t in range(STEP_TILES):
         tile = min(first_tile + t, num_tiles - 1)
         block = np.int64(load(table + 4 * (tile // per_block), np.int32))
-        address = kv + block * block_bytes + tile % per_block * tile_bytes
-        store(tiles + 8 * t, address, np.int64)
+        index = head * per_block + tile % per_block
+        start = argument(args, 1) + block * block_bytes
+        for h in range(num_heads):
+            at = tiles + 8 * (2 * STEP_TILES * h + t)
+            store(at, start + index * key_bytes, np.int64)
+            store(at + 8 * STEP_TILES, start + all_keys + index * value_bytes, np.int64)
+            index += per_block
 
 
 @jit
-def _start_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries):
+def _start_rows(cache, dtype, args, areas, padded, head, num_heads, first_token, num_queries):
     """Copy the item's queries, head by head, and reset their sums."""
     all_heads, head_dim = argument(args, 7), argument(args, 9)
     group = all_heads // argument(args, 8)
-    item_size = bytes_of(dtype)
-    q_bytes = padded * (4 if queries_are_float32(dtype) else 2)
+    item_size, q_bytes = bytes_of(dtype), argument(args, 19)
     row = 0
     for h in range(head, head + num_heads):
         for i in range(num_queries):
             for g in range(group):
                 at = (first_token + i) * all_heads + h * group + g
                 source = argument(args, 0) + at * head_dim * item_size
-                _copy_query(dtype, source, areas[0] + row * q_bytes, head_dim)
+                _copy_query(cache, dtype, args, source, areas[0] + row * q_bytes)
                 store(areas[4] + 4 * row, NO_MAXIMUM, np.float32)
                 store(areas[5] + 4 * row, 0.0, np.float32)
                 row += 1
@@ -212,58 +138,14 @@ def _finish_rows(dtype, args, areas, padded, head, num_heads, first_token, num_q
 
 
 @jit
-def _take_step(
-    dtype, areas, first, end, position, group, key, window, padded, key_bytes, num_tiles
-):
-    """Let rows [first, end), the first at `position`, see the keys of one step of one head."""
-    wide = queries_are_float32(dtype)
-    q_bytes = padded * (4 if wide else 2)
-    weight_bytes = STEP_KEYS * (4 if wide else 2)
-    tiles = areas[7]
-    _scores(dtype, first, end, areas[0], q_bytes, areas[2], tiles, key_bytes // 64)
-    for row in range(first, end):
-        at = position + (row - first) // group
-        low = max(0, at - window + 1 - key) if window > 0 else 0
-        softmax_row(
-            dtype,
-            areas[2] + row * STEP_KEYS * 4,
-            areas[3] + row * weight_bytes,
-            areas[4] + 4 * row,
-            areas[5] + 4 * row,
-            areas[6] + 4 * row,
-            low,
-            at + 1 - key,
-        )
-    _values(
-        dtype,
-        first,
-        end,
-        areas[3],
-        weight_bytes,
-        areas[6],
-        areas[1],
-        padded // 16,
-        tiles,
-        num_tiles,
-        key_bytes,
-    )
-
-
-@jit
-def _attend(dtype, args, scratch, sequence, head, num_heads, first_query, num_queries):
+def _attend(cache, dtype, args, scratch, sequence, head, num_heads, first_query, num_queries):
     """Compute one work item: some queries of a sequence, with `num_heads` key/value heads."""
     num_kv_heads, head_dim = argument(args, 8), argument(args, 9)
-    per_block, window = argument(args, 10), argument(args, 11)
+    window = argument(args, 11)
     table = argument(args, 2) + 4 * sequence * argument(args, 3)
-    item_size = bytes_of(dtype)
     padded = (head_dim + 15) // 16 * 16
-    key_bytes = head_dim * TILE_TOKENS * item_size
-    tile_bytes = key_bytes + padded * TILE_TOKENS * item_size
-    head_bytes = per_block * tile_bytes
-    kv = argument(args, 1) + head * head_bytes
     areas = _areas(scratch, argument(args, 14), padded)
     group = argument(args, 7) // num_kv_heads
-    rows = num_queries * group
 
     loc = argument(args, 5) + 4 * sequence
     start, end = np.int64(load(loc, np.int32)), np.int64(load(loc + 4, np.int32))
@@ -271,36 +153,29 @@ def _attend(dtype, args, scratch, sequence, head, num_heads, first_query, num_qu
     first_position = seq_len - (end - start) + first_query
     last_position = first_position + num_queries - 1
     first_token = start + first_query
-    _start_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries)
+    _start_rows(cache, dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
-    # Where the tiles of the current head lie, and of the first.
-    tiles, here = areas[7], areas[7] + 8 * STEP_TILES
     last_tiles = last_position // TILE_TOKENS + 1
     key = max(0, first_position - window + 1) if window > 0 else 0
     key = key // STEP_KEYS * STEP_KEYS
-    block_bytes = num_kv_heads * head_bytes
     while key <= last_position:
         tile = key // TILE_TOKENS
-        _find_tiles(here, tile, last_tiles, kv, table, per_block, block_bytes, tile_bytes)
+        _find_tiles(args, areas[8], tile, last_tiles, table, head, num_heads)
         # Queries before the first key of the step would keep their state: skip them.
         skipped = max(0, key - first_position)
-        for h in range(num_heads):
-            for t in range(STEP_TILES):
-                address = load(here + 8 * t, np.int64) + h * head_bytes
-                store(tiles + 8 * t, address, np.int64)
-            _take_step(
-                dtype,
-                areas,
-                h * rows + skipped * group,
-                (h + 1) * rows,
-                first_position + skipped,
-                group,
-                key,
-                window,
-                padded,
-                key_bytes,
-                min(STEP_TILES, last_tiles - tile),
-            )
+        _take_step(
+            cache,
+            dtype,
+            args,
+            areas,
+            num_heads,
+            num_queries * group,
+            skipped * group,
+            first_position + skipped,
+            group,
+            key,
+            min(STEP_TILES, last_tiles - tile),
+        )
         key += STEP_KEYS
     _finish_rows(dtype, args, areas, padded, head, num_heads, first_token, num_queries)
 
@@ -319,15 +194,20 @@ def _split_sequence(args, num_threads, sequence):
     queries = min(num_queries, max(1, max_rows // group))
     heads = 1
     if queries > 0:
-        wanted = (_ITEMS_PER_THREAD * num_threads - 1) // argument(args, 6) + 1
+        wanted = (num_threads - 1) // argument(args, 6) + 1
+        if num_kv_heads % wanted != 0:
+            wanted *= _ITEMS_PER_THREAD
         heads = max(1, min(max_rows // (queries * group), num_kv_heads // wanted))
     tiles = (num_queries + queries - 1) // max(1, queries)
     return num_queries, queries, heads, tiles * ((num_kv_heads + heads - 1) // heads)
 
 
 @jit
-def _attention(tid, num_threads, args, dtype):
-    """Hand out the work items, last sequence and last queries first: prefills before decodes."""
+def _attention(tid, num_threads, args, cache, dtype):
+    """Hand out the work items, last sequence and last queries first: prefills before decodes.
+
+    cache, dtype: types of the layer's data, and of queries and outputs.
+    """
     num_kv_heads = argument(args, 8)
     scratch = argument(args, 13) + tid * argument(args, 15)
     sequence = argument(args, 6)
@@ -348,6 +228,7 @@ def _attention(tid, num_threads, args, dtype):
         item = items - 1 - (ticket - passed)
         first, head = item // parts * queries, item % parts * heads
         _attend(
+            cache,
             dtype,
             args,
             scratch,
@@ -361,12 +242,40 @@ def _attention(tid, num_threads, args, dtype):
 
 @kernel()
 def attention_bfloat16(tid, num_threads, args):
-    _attention(tid, num_threads, args, np.uint16)
+    _attention(tid, num_threads, args, np.uint16, np.uint16)
 
 
 @kernel()
 def attention_float32(tid, num_threads, args):
-    _attention(tid, num_threads, args, np.float32)
+    _attention(tid, num_threads, args, np.float32, np.float32)
+
+
+@kernel()
+def attention_bfloat16_int8(tid, num_threads, args):
+    _attention(tid, num_threads, args, np.uint8, np.uint16)
+
+
+@kernel()
+def attention_float32_int8(tid, num_threads, args):
+    _attention(tid, num_threads, args, np.uint8, np.float32)
+
+
+# By the dtype of the queries, and whether keys and values are int8.
+_KERNELS = {
+    (np.dtype(np.uint16), False): attention_bfloat16,
+    (np.dtype(np.float32), False): attention_float32,
+    (np.dtype(np.uint16), True): attention_bfloat16_int8,
+    (np.dtype(np.float32), True): attention_float32_int8,
+}
+
+
+def _row_bytes(q: np.ndarray, kv: CpuKVLayer) -> tuple[int, int]:
+    """Return the bytes of a query row and of a step's weights in the scratch memory."""
+    padded = padded_head_dim(kv.head_dim)
+    if kv.is_quantized:
+        return QUERY_HEADER_BYTES + -(-padded // 64) * 64, STEP_KEYS
+    item_bytes = 4 if queries_are_float32(q.dtype == np.float32) else 2
+    return padded * item_bytes, STEP_KEYS * item_bytes
 
 
 def append_attention(
@@ -380,9 +289,9 @@ def append_attention(
     out: np.ndarray,
     scratch: AttentionScratch,
 ) -> None:
-    """Append `Kernels.attention`; q and out have the dtype of the cache."""
+    """Append `Kernels.attention`."""
     program.append(
-        attention_float32 if kv.data.dtype == np.float32 else attention_bfloat16,
+        _KERNELS[q.dtype, kv.is_quantized],
         q,
         kv.data,
         block_tables,
@@ -399,4 +308,8 @@ def append_attention(
         scratch.memory,
         scratch.max_rows,
         scratch.thread_bytes,
+        kv.key_tile_bytes,
+        kv.key_lines,
+        kv.value_tile_bytes,
+        *_row_bytes(q, kv),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numba
 from numba import types
+from numba.extending import overload
 
 from lite_kernels.cpu.cache import kernel_directory
 from lite_kernels.cpu.isa import host_isa
@@ -35,6 +36,23 @@ def jit_fast(function: Callable[..., Any]) -> Any:
     a reduction always runs over the same extent.
     """
     return numba.njit(fastmath={"reassoc", "contract", "nsz"}, **_OPTIONS)(function)
+
+
+def by_cache(floats: Callable[..., Any], quantized: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function for kernels that is one of two, by its first argument.
+
+    That is the type of a layer's `data`: np.uint8 for `quantized`. Both take the same arguments.
+    NOTE: a function passed as an argument would keep a kernel out of the disk cache.
+    """
+
+    def chosen(cache: Any, *arguments: Any) -> None:
+        raise NotImplementedError("only kernels can call this")
+
+    @overload(chosen, jit_options=_OPTIONS, strict=False)
+    def choose(cache: Any, *arguments: Any) -> Any:
+        return quantized if cache.dtype == types.uint8 else floats
+
+    return chosen
 
 
 class Kernel:

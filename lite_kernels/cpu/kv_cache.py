@@ -1,8 +1,10 @@
 """The paged keys and values of a layer, in tiles of 16 tokens of one head.
 
-A tile holds its keys, then its values. bfloat16: keys [D/2][16][2], values [8][Dp][2], so that
-one vector holds pairs for a pair product; float32: keys [D][16], values [16][Dp]. Dp is D rounded
-up to 16. Tiles lie as [num_blocks][Hkv][block_size / 16].
+A block holds the key tiles of its heads, then their value tiles. bfloat16: keys [D/2][16][2],
+values [8][Dp][2], so that one vector holds pairs for a pair product; float32: keys [D][16], values
+[16][Dp]; int8: keys + 128 as bytes [D4/4][16][4], behind them the float32 scales [16] of the keys
+and [16] of the values, values [4][Dp][4]. Dp is D rounded up to 16, D4 to 4. Tiles lie as
+[num_blocks], then [Hkv][block_size / 16].
 """
 
 from dataclasses import dataclass
@@ -11,11 +13,13 @@ import numpy as np
 
 TILE_TOKENS = 16
 MAX_HEAD_DIM = 256
+SCALES_BYTES = 4 * TILE_TOKENS  # one float32 a token, of keys or of values
+_LINE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuKVLayer:
-    """Tiles of one layer; `data` is uint16 (bfloat16 bits) or float32, 64-byte aligned."""
+    """Tiles of one layer, 64-byte aligned: `data` is uint16 (bfloat16 bits), float32 or uint8."""
 
     data: np.ndarray
     num_blocks: int
@@ -28,8 +32,26 @@ class CpuKVLayer:
         return int(self.data.nbytes)
 
     @property
+    def is_quantized(self) -> bool:
+        return self.data.dtype == np.uint8
+
+    @property
     def tiles_per_block(self) -> int:
         return self.block_size // TILE_TOKENS
+
+    @property
+    def key_lines(self) -> int:
+        """Cache lines of a tile's keys."""
+        return _key_bytes(self.head_dim, self.data.dtype) // _LINE_BYTES
+
+    @property
+    def key_tile_bytes(self) -> int:
+        """Bytes of a tile's keys, and of its scales."""
+        return _key_tile_bytes(self.head_dim, self.data.dtype)
+
+    @property
+    def value_tile_bytes(self) -> int:
+        return _value_tile_bytes(self.head_dim, self.data.dtype)
 
 
 def padded_head_dim(head_dim: int) -> int:
@@ -37,10 +59,24 @@ def padded_head_dim(head_dim: int) -> int:
     return -(-head_dim // TILE_TOKENS) * TILE_TOKENS
 
 
+def _key_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    if dtype == np.uint8:
+        return -(-head_dim // 4) * 4 * TILE_TOKENS
+    return head_dim * TILE_TOKENS * dtype.itemsize
+
+
+def _key_tile_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    return _key_bytes(head_dim, dtype) + (2 * SCALES_BYTES if dtype == np.uint8 else 0)
+
+
+def _value_tile_bytes(head_dim: int, dtype: np.dtype[np.generic]) -> int:
+    return padded_head_dim(head_dim) * TILE_TOKENS * dtype.itemsize
+
+
 def block_nbytes(
     *, block_size: int, num_kv_heads: int, head_dim: int, dtype: np.dtype[np.generic]
 ) -> int:
-    """Return the bytes of one block in one layer.
+    """Return the bytes of one block in one layer; dtype as `CpuKVLayer.data`.
 
     Raises:
         ValueError: block_size is not a multiple of 16, or head_dim is odd or above 256.
@@ -54,7 +90,8 @@ def block_nbytes(
             f"head_dim {head_dim} is not supported on the CPU; it must be even and at most "
             f"{MAX_HEAD_DIM}"
         )
-    return block_size * num_kv_heads * (head_dim + padded_head_dim(head_dim)) * dtype.itemsize
+    tile_bytes = _key_tile_bytes(head_dim, dtype) + _value_tile_bytes(head_dim, dtype)
+    return block_size // TILE_TOKENS * num_kv_heads * tile_bytes
 
 
 def allocate_layers(

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lite_kernels.cpu.attention_tiles import bytes_of, round_to
-from lite_kernels.cpu.isa.memory import array_at, load, prefetch_line, stack_bytes
-from lite_kernels.cpu.kernel import jit, jit_fast, kernel
-from lite_kernels.cpu.kv_cache import TILE_TOKENS, CpuKVLayer
+from lite_kernels.cpu.isa.memory import array_at, load, prefetch_line, stack_bytes, store
+from lite_kernels.cpu.kernel import by_cache, jit, jit_fast, kernel
+from lite_kernels.cpu.kv_cache import SCALES_BYTES, TILE_TOKENS, CpuKVLayer
+from lite_kernels.cpu.number_formats import bytes_of, quantize_head, round_to
 from lite_kernels.cpu.program import Program, argument, float_argument
 
 # Tokens a thread handles together; a run of tokens in one tile is never split between threads.
@@ -77,19 +77,37 @@ def _store_value(value, tile, lane, padded, dtype):
             row[d] = round_to(value[d], dtype)
 
 
-@jit
-def _fetch_tile(tile, lane, head_dim, padded, dtype):
-    """Fetch the lines of a tile that a token writes: all of its keys', and its value's."""
-    size = bytes_of(dtype)
-    for at in range(tile, tile + head_dim * TILE_TOKENS * size, 64):
-        prefetch_line(at)
-    value = (
-        tile
-        + head_dim * TILE_TOKENS * size
-        + (lane // 2 * 2 if size == 2 else lane) * padded * size
-    )
-    for at in range(value, value + padded * 4, 64):
-        prefetch_line(at)
+def _store_floats(cache, dtype, args, key, value, key_tile, value_tile, lane):
+    """Write one token's key and value into tiles of the kernels' dtype."""
+    _store_key(key, key_tile, lane, dtype)
+    _store_value(value, value_tile, lane, (key.size + 15) // 16 * 16, dtype)
+
+
+def _store_bytes(cache, dtype, args, key, value, key_tile, value_tile, lane):
+    """Quantize one token's key and value into tiles of int8: see `kv_cache`."""
+    head_dim = key.size
+    padded = (head_dim + 15) // 16 * 16
+    quads = (head_dim + 3) // 4
+    scales = key_tile + quads * 4 * TILE_TOKENS + 4 * lane
+    buffer = stack_bytes(256)
+    integers = array_at(buffer, (head_dim,), np.int8)
+    store(buffer + 4 * quads - 4, 0, np.int32)
+    store(scales, quantize_head(key, integers), np.float32)
+    words = array_at(buffer, (quads,), np.uint32)
+    cells = array_at(key_tile, (quads, TILE_TOKENS), np.uint32)
+    for i in range(quads):
+        # As bytes with an offset of 128.
+        cells[i, lane] = words[i] ^ np.uint32(0x80808080)
+    store(scales + SCALES_BYTES, quantize_head(value, integers), np.float32)
+    quads_at = array_at(value_tile + lane // 4 * padded * 4, (head_dim,), np.uint32)
+    shift = np.uint32(lane % 4 * 8)
+    others = np.uint32(0xFFFFFFFF) ^ (np.uint32(0xFF) << shift)
+    # PERF: whole words, so that this is vector code.
+    for d in range(head_dim):
+        quads_at[d] = quads_at[d] & others | np.uint32(np.uint8(integers[d])) << shift
+
+
+_store_token = by_cache(_store_floats, _store_bytes)
 
 
 @jit
@@ -103,17 +121,22 @@ def _tile_start(slots, token, num_tokens):
 
 
 @jit
-def _tile_of(args, token, head, tile_bytes):
-    """Return where the tile that holds a token's key and value begins, and its place there."""
+def _tiles_of(args, token, head):
+    """Return where the tiles of a token's key and of its value begin, and its place in them."""
     slot = np.int64(load(argument(args, 5) + 4 * token, np.int32))
     per_block = argument(args, 12)
+    num_tiles = argument(args, 10) * per_block
     block, offset = slot // (per_block * TILE_TOKENS), slot % (per_block * TILE_TOKENS)
-    index = (block * argument(args, 10) + head) * per_block + offset // TILE_TOKENS
-    return argument(args, 6) + index * tile_bytes, offset % TILE_TOKENS
+    key_bytes, value_bytes = argument(args, 13), argument(args, 14)
+    all_keys = num_tiles * key_bytes
+    block_start = argument(args, 6) + block * (all_keys + num_tiles * value_bytes)
+    index = head * per_block + offset // TILE_TOKENS
+    lane = offset % TILE_TOKENS
+    return block_start + index * key_bytes, block_start + all_keys + index * value_bytes, lane
 
 
 @jit
-def _token(args, token, head, tile, lane, dtype):
+def _token(cache, dtype, args, token, head, key_tile, value_tile, lane):
     """Normalise, rotate, scale and store one token's heads of one key/value group."""
     num_heads, num_kv_heads, head_dim = argument(args, 9), argument(args, 10), argument(args, 11)
     group = num_heads // num_kv_heads
@@ -133,36 +156,36 @@ def _token(args, token, head, tile, lane, dtype):
 
     key = array_at(row + 4 * (num_heads + head) * head_dim, (head_dim,), np.float32)
     _norm_rope(key, k_norm, eps, cos_sin, np.float32(1.0), rotated)
-    _store_key(rotated, tile, lane, dtype)
     at = row + 4 * (num_heads + num_kv_heads + head) * head_dim
     value = array_at(at, (head_dim,), np.float32)
-    padded = (head_dim + 15) // 16 * 16
-    _store_value(value, tile + head_dim * TILE_TOKENS * bytes_of(dtype), lane, padded, dtype)
+    _store_token(cache, dtype, args, rotated, value, key_tile, value_tile, lane)
 
 
 @jit
-def _fetch_row(args, token, head):
+def _fetch_rows(args, token, head):
     """Fetch a token's queries, key and value of one key/value head.
 
-    PERF: the hardware does not foresee such strides, nor from where tiles lie.
+    PERF: the hardware foresees neither such strides nor, below, where tiles lie.
     """
     num_heads, num_kv_heads, head_dim = argument(args, 9), argument(args, 10), argument(args, 11)
     group = num_heads // num_kv_heads
     row = argument(args, 0) + 4 * token * (num_heads + 2 * num_kv_heads) * head_dim
-    first = row + 4 * head * group * head_dim
-    for at in range(first, first + 4 * group * head_dim, 64):
-        prefetch_line(at)
-    for h in (num_heads + head, num_heads + num_kv_heads + head):
-        first = row + 4 * h * head_dim
-        for at in range(first, first + 4 * head_dim, 64):
-            prefetch_line(at)
+    _fetch(row + 4 * head * group * head_dim, 4 * group * head_dim)
+    _fetch(row + 4 * (num_heads + head) * head_dim, 4 * head_dim)
+    _fetch(row + 4 * (num_heads + num_kv_heads + head) * head_dim, 4 * head_dim)
 
 
 @jit
-def _qk_norm_rope_store(tid, num_threads, args, dtype):
-    num_tokens, num_kv_heads, head_dim = argument(args, 8), argument(args, 10), argument(args, 11)
-    padded = (head_dim + 15) // 16 * 16
-    tile_bytes = (head_dim + padded) * TILE_TOKENS * bytes_of(dtype)
+def _fetch(start, nbytes):
+    for at in range(start, start + nbytes, 64):
+        prefetch_line(at)
+
+
+@jit
+def _qk_norm_rope_store(tid, num_threads, args, cache, dtype):
+    num_tokens, num_kv_heads = argument(args, 8), argument(args, 10)
+    # A key lies in every line of its tile, a value in one of the tile's runs of 4 Dp bytes.
+    key_bytes, run_bytes = argument(args, 13), 4 * ((argument(args, 11) + 15) // 16 * 16)
     slots = array_at(argument(args, 5), (num_tokens,), np.int32)
     num_chunks = (num_tokens + _CHUNK_TOKENS - 1) // _CHUNK_TOKENS
     for item in range(tid, num_chunks * num_kv_heads, num_threads):
@@ -171,24 +194,46 @@ def _qk_norm_rope_store(tid, num_threads, args, dtype):
         end = _tile_start(slots, min((chunk + 1) * _CHUNK_TOKENS, num_tokens), num_tokens)
         if first == end:
             continue
-        tile, lane = _tile_of(args, first, head, tile_bytes)
+        key_tile, value_tile, lane = _tiles_of(args, first, head)
         for token in range(first, end):
-            next_tile, next_lane = _tile_of(args, min(token + 1, end - 1), head, tile_bytes)
-            _fetch_row(args, min(token + 1, end - 1), head)
-            if next_tile != tile:
-                _fetch_tile(next_tile, next_lane, head_dim, padded, dtype)
-            _token(args, token, head, tile, lane, dtype)
-            tile, lane = next_tile, next_lane
+            following = min(token + 1, end - 1)
+            next_key_tile, next_value_tile, next_lane = _tiles_of(args, following, head)
+            _fetch_rows(args, following, head)
+            if next_key_tile != key_tile:
+                _fetch(next_key_tile, key_bytes)
+                run = next_lane * bytes_of(cache) // 4
+                _fetch(next_value_tile + run * run_bytes, run_bytes)
+            _token(cache, dtype, args, token, head, key_tile, value_tile, lane)
+            key_tile, value_tile, lane = next_key_tile, next_value_tile, next_lane
 
 
 @kernel()
 def qk_norm_rope_store_bfloat16(tid, num_threads, args):
-    _qk_norm_rope_store(tid, num_threads, args, np.uint16)
+    _qk_norm_rope_store(tid, num_threads, args, np.uint16, np.uint16)
 
 
 @kernel()
 def qk_norm_rope_store_float32(tid, num_threads, args):
-    _qk_norm_rope_store(tid, num_threads, args, np.float32)
+    _qk_norm_rope_store(tid, num_threads, args, np.float32, np.float32)
+
+
+@kernel()
+def qk_norm_rope_store_bfloat16_int8(tid, num_threads, args):
+    _qk_norm_rope_store(tid, num_threads, args, np.uint8, np.uint16)
+
+
+@kernel()
+def qk_norm_rope_store_float32_int8(tid, num_threads, args):
+    _qk_norm_rope_store(tid, num_threads, args, np.uint8, np.float32)
+
+
+# By the dtype of the queries, and whether keys and values are int8.
+_KERNELS = {
+    (np.dtype(np.uint16), False): qk_norm_rope_store_bfloat16,
+    (np.dtype(np.float32), False): qk_norm_rope_store_float32,
+    (np.dtype(np.uint16), True): qk_norm_rope_store_bfloat16_int8,
+    (np.dtype(np.float32), True): qk_norm_rope_store_float32_int8,
+}
 
 
 def append_qk_norm_rope_store(
@@ -202,10 +247,9 @@ def append_qk_norm_rope_store(
     kv: CpuKVLayer,
     q_out: np.ndarray,
 ) -> None:
-    """Append `Kernels.qk_norm_rope_store`; q_out has the dtype of the cache."""
-    is_float32 = kv.data.dtype == np.float32
+    """Append `Kernels.qk_norm_rope_store`."""
     program.append(
-        qk_norm_rope_store_float32 if is_float32 else qk_norm_rope_store_bfloat16,
+        _KERNELS[q_out.dtype, kv.is_quantized],
         qkv,
         q_norm,
         k_norm,
@@ -219,4 +263,6 @@ def append_qk_norm_rope_store(
         kv.num_kv_heads,
         kv.head_dim,
         kv.tiles_per_block,
+        kv.key_tile_bytes,
+        kv.value_tile_bytes,
     )

@@ -318,6 +318,20 @@ def test_vllm_rs_names_work(checkpoint: Path) -> None:
         assert list(stream) == []
     with pytest.raises(ConfigError, match="num_shards=2 is not implemented"):
         EngineConfig(model_path="x", num_shards=2)
+    with pytest.raises(ConfigError, match="set kv_cache_dtype='int8'"):
+        EngineConfig(model_path="x", fp8_kvcache=True)
+
+
+def test_a_cache_of_int8_answers(checkpoint: Path) -> None:
+    with LLM(str(checkpoint), kv_cache_dtype="int8", max_model_len=256, num_kv_blocks=64) as llm:
+        first, second = llm.generate(["Hello there"] * 2, GREEDY, use_tqdm=False)
+    assert len(first.outputs[0].token_ids) == 12
+    assert first.outputs[0].token_ids == second.outputs[0].token_ids
+
+
+def test_a_float_format_of_the_cache_must_be_that_of_the_model(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match=r"set model\.dtype to float32 too"):
+        LLM(str(checkpoint), dtype="bfloat16", kv_cache_dtype="float32")
 
 
 def test_vllm_rs_quant_quantizes(checkpoint: Path) -> None:

@@ -18,7 +18,8 @@ from lite_kernels.cpu.isa import ISAS, supported
 from tests.engines import make_core, request, tiny_model
 
 # (dtype, checkpoint overrides): grouped heads with a norm, a window shorter than the prompts,
-# keys that depend on the prompt's length from position 64 on, and each quantization.
+# keys that depend on the prompt's length from position 64 on, each quantization, and int8 keys
+# and values.
 MODELS = {
     "qwen3-bfloat16": ("bfloat16", {"architecture": "qwen3"}),
     "mistral-window-float32": ("float32", {"architecture": "mistral", "sliding_window": 24}),
@@ -35,8 +36,12 @@ MODELS = {
         {"architecture": "llama", "attention_bias": True, "mlp_bias": True, "quantization": "int8"},
     ),
     "qwen3-int4": ("bfloat16", {"architecture": "qwen3", "quantization": "int4"}),
+    "mistral-window-int8-kv": (
+        "bfloat16",
+        {"architecture": "mistral", "sliding_window": 24, "kv_cache_dtype": "int8"},
+    ),
 }
-NUM_SCHEDULES = 360
+NUM_SCHEDULES = 432
 NUM_PARTS = 4
 
 # Per output: token ids and the bits of each reported logprob.

@@ -22,6 +22,7 @@ class PagedSequences:
         block_size=16,
         layout=0,
         seed=0,
+        quantization=None,
     ):
         self.kernels = kernels
         self.shape = (num_heads, num_kv_heads, head_dim)
@@ -43,6 +44,7 @@ class PagedSequences:
             block_size=block_size,
             num_kv_heads=num_kv_heads,
             head_dim=head_dim,
+            quantization=quantization,
         )
         self.num_slots = num_blocks * block_size
 

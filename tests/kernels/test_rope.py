@@ -35,13 +35,14 @@ def _store(kernels, kv, shape, qkv, cos_sin, slots, norms=(None, None)):
     return q
 
 
-def _cache(kernels, shape, *, num_blocks=8, block_size=32):
+def _cache(kernels, shape, *, num_blocks=8, block_size=32, quantization=None):
     (kv,) = kernels.allocate_kv_cache(
         num_layers=1,
         num_blocks=num_blocks,
         block_size=block_size,
         num_kv_heads=shape[1],
         head_dim=shape[2],
+        quantization=quantization,
     )
     return kv
 
@@ -49,17 +50,37 @@ def _cache(kernels, shape, *, num_blocks=8, block_size=32):
 def _read(kv):
     """Return keys and values [num_blocks, block_size, Hkv, D] out of the documented tiles."""
     padded = -(-kv.head_dim // 16) * 16
-    tiles = kv.data.reshape(kv.num_blocks, kv.num_kv_heads, kv.block_size // 16, -1)
-    keys, values = np.split(tiles, [kv.head_dim * 16], axis=-1)
+    blocks = kv.data.reshape(kv.num_blocks, -1)
+    num_key_bytes = kv.num_kv_heads * kv.tiles_per_block * kv.key_tile_bytes
+    parts = np.split(blocks, [num_key_bytes // kv.data.itemsize], axis=1)
+    tiles = (kv.num_blocks, kv.num_kv_heads, kv.tiles_per_block)
+    keys, values = (part.reshape(*tiles, -1) for part in parts)
     if kv.data.dtype == np.uint16:
-        keys = keys.reshape(*tiles.shape[:3], kv.head_dim // 2, 16, 2).swapaxes(3, 4)
-        values = values.reshape(*tiles.shape[:3], 8, padded, 2).swapaxes(4, 5)
+        keys = keys.reshape(*tiles, kv.head_dim // 2, 16, 2).swapaxes(3, 4)
+        values = values.reshape(*tiles, 8, padded, 2).swapaxes(4, 5)
     else:
-        keys = keys.reshape(*tiles.shape[:3], kv.head_dim, 16).swapaxes(3, 4)
+        keys = keys.reshape(*tiles, kv.head_dim, 16).swapaxes(3, 4)
     shape = (kv.num_blocks, kv.num_kv_heads, kv.block_size, -1)
     keys, values = (x.reshape(shape).swapaxes(1, 2) for x in (keys, values))
     assert not values[..., kv.head_dim :].any()
     return keys, values[..., : kv.head_dim]
+
+
+def _read_int8(kv):
+    """Return int8 keys and values, and their scales, as the reference holds them."""
+    padded, quads = -(-kv.head_dim // 16) * 16, -(-kv.head_dim // 4)
+    blocks = kv.data.reshape(kv.num_blocks, -1)
+    num_key_bytes = kv.num_kv_heads * kv.tiles_per_block * kv.key_tile_bytes
+    keys, values = np.split(blocks, [num_key_bytes], axis=1)
+    tiles = (kv.num_blocks, kv.num_kv_heads, kv.tiles_per_block)
+    keys, scales = np.split(keys.reshape(*tiles, -1), [quads * 64], axis=-1)
+    keys = keys.reshape(*tiles, quads, 16, 4).swapaxes(3, 4) ^ 128
+    values = values.reshape(*tiles, 4, padded, 4).swapaxes(4, 5)
+    shape = (kv.num_blocks, kv.num_kv_heads, kv.block_size, -1)
+    keys, values = (x.reshape(shape).swapaxes(1, 2)[..., : kv.head_dim] for x in (keys, values))
+    scales = np.ascontiguousarray(scales).view(np.float32).reshape(*tiles, 2, 16)
+    scales = np.moveaxis(scales, 3, 0).reshape(2, *shape[:3]).swapaxes(2, 3)
+    return keys.view(np.int8), values.view(np.int8), *scales
 
 
 def _float32(act):
@@ -99,6 +120,33 @@ def test_values_are_stored_bit_for_bit(kernels):
     np.testing.assert_array_equal(_read(kv)[1].reshape(-1, 64)[:40], expected)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_int8_keys_and_values_are_those_of_the_reference(kernels, shape):
+    """Values bit for bit; keys within the rounding of the norm, which may move one by a step."""
+    qkv, cos_sin, norms = _inputs(70, shape, first_position=5)
+    qkv[3] = 0.0
+    qkv[4, -3] = np.inf
+    slots = np.random.default_rng(1).permutation(8)[:3, None] * 32 + np.arange(32)
+    results = []
+    for each in (kernels, lite_kernels.load("reference", dtype=kernels.dtype)):
+        kv = _cache(each, shape, quantization="int8")
+        q = _store(each, kv, shape, qkv, cos_sin, slots.ravel()[:70], norms)
+        if each is kernels:
+            parts = _read_int8(kv)
+        else:
+            parts = kv.keys, kv.values, kv.key_scales, kv.value_scales
+        written = (part.reshape(8 * 32, *part.shape[2:])[slots.ravel()[:70]] for part in parts)
+        results.append((q, *written))
+    (q, *ours), (expected_q, *theirs) = results
+    _assert_close(q, expected_q)
+    np.testing.assert_array_equal(ours[1], theirs[1])
+    np.testing.assert_array_equal(ours[3], theirs[3])
+    assert np.isnan(theirs[3]).sum() == 1
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-6)
+    assert np.abs(ours[0].astype(np.int32) - theirs[0]).max() <= 1
+    assert np.mean(ours[0] != theirs[0]) < 1e-3
+
+
 def test_the_first_slot_of_a_tile_clears_its_other_values(kernels):
     shape = (2, 1, 64)
     qkv, cos_sin, _ = _inputs(64, shape)
@@ -112,14 +160,15 @@ def test_the_first_slot_of_a_tile_clears_its_other_values(kernels):
     assert np.isnan(values[32:64]).all()
 
 
+@pytest.mark.parametrize("quantization", [None, "int8"])
 @pytest.mark.parametrize("num_threads", [1, 3])
-def test_bits_do_not_depend_on_chunks_or_threads(kernels, num_threads):
+def test_bits_do_not_depend_on_chunks_or_threads(kernels, num_threads, quantization):
     shape = (8, 2, 128)
     qkv, cos_sin, norms = _inputs(200, shape)
-    whole = _cache(kernels, shape)
+    whole = _cache(kernels, shape, quantization=quantization)
     expected = _store(kernels, whole, shape, qkv, cos_sin, range(200), norms)
     other = lite_kernels.load("cpu", dtype=kernels.dtype, num_threads=num_threads)
-    kv, parts, first = _cache(other, shape), [], 0
+    kv, parts, first = _cache(other, shape, quantization=quantization), [], 0
     for size in (1, 30, 2, 100, 66, 1):
         rows = slice(first, first + size)
         slots = range(first, first + size)

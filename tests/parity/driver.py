@@ -30,6 +30,7 @@ class SequenceDriver:
         backend: str = "cpu",
         dtype: str = "float32",
         quantization: Quantization | None = None,
+        kv_quantization: str | None = None,
         kernels: Kernels | None = None,
     ) -> None:
         self.kernels = kernels or lite_kernels.load(backend, dtype=dtype, num_threads=2)
@@ -46,6 +47,7 @@ class SequenceDriver:
             block_size=BLOCK_SIZE,
             num_kv_heads=attention.num_kv_heads,
             head_dim=attention.head_dim,
+            quantization=kv_quantization,
         )
         self.block_table = np.random.default_rng(0).permutation(num_blocks).astype(np.int32)
         self.workspace = Workspace.allocate(self.decoder, self.kernels, max_num_tokens=max_len)

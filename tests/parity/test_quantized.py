@@ -12,7 +12,7 @@ from tests.parity.cases import CASES
 
 GOLDENS = Path(__file__).parent / "goldens"
 DEMO = Path(__file__).parents[2] / "lite" / "assets" / "demo"
-FORMATS = ["int8", "int4", "Q8_0", "Q4_0"]
+FORMATS = ["int8", "int4", "Q8_0", "Q4_0", "int8 KV (float32)"]
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -60,6 +60,16 @@ def test_int4_loses_less_than_q4_0(figures: Mapping[str, Figures]) -> None:
         assert mean(figures, "int4", figure) < mean(figures, "Q4_0", figure)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_int8_keys_and_values_lose_less_than_int8_weights(
+    figures: Mapping[str, Figures], name: str
+) -> None:
+    """They are as coarse as int8 weights, but enter two products of a layer instead of all."""
+    case = figures[name]
+    assert case["int8 KV (float32)"]["divergence"] <= case["int8"]["divergence"]
+    assert case["int8 KV (float32)"]["top1_agreement_percent"] >= 90.0
+
+
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the trained demo model is not in this checkout")
 def test_a_trained_model_keeps_its_perplexity() -> None:
     """On new conversations with the bundled model, whose answers are scored.
@@ -70,6 +80,8 @@ def test_a_trained_model_keeps_its_perplexity() -> None:
     assert abs(case["int8"]["perplexity_change_percent"]) <= 0.1
     assert case["int8"]["top1_agreement_percent"] >= 99.5
     assert case["int4"]["above_yardstick_percent"] <= 2 * case["int4"]["its_error_percent"]
+    assert abs(case["int8 KV (float32)"]["perplexity_change_percent"]) <= 0.1
+    assert case["int8 KV (float32)"]["top1_agreement_percent"] >= 99.5
     assert case["int4"]["top1_agreement_percent"] >= 98.5
 
 

@@ -93,6 +93,13 @@ def usage_error(*argv: str) -> int:
     return caught.value.code
 
 
+def test_fp8_keys_and_values_are_refused_with_the_remedy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["config", "show", "--fp8-kvcache"]) != 0
+    assert "set kv_cache_dtype to int8" in capsys.readouterr().err
+
+
 # --- the command as a whole ------------------------------------------------------------------
 
 

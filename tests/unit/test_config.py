@@ -143,6 +143,7 @@ def _example(path: str) -> tuple[str, object]:
         "model.quantization": ("int4", "int4"),
         "model.generation_config": ("none", "none"),
         "engine.device": ("cpu", "cpu"),
+        "engine.kv_cache_dtype": ("int8", "int8"),
         "engine.memory_fraction": ("0.5", 0.5),
         "rate_limit.overrides": (
             '{"bob": {"tokens_per_minute": 5}}',
@@ -216,6 +217,21 @@ def test_quantizations_known_elsewhere_are_the_nearest_ones_here(
 def test_an_unknown_quantization_is_refused_with_those_that_are_known() -> None:
     message = refusal(environ={"LITE_QUANTIZATION": "q5_1"})
     assert "'q5_1', but must be one of int4, int8, or none" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "format"), [("true", "int8"), ("On", "int8"), ("0", "auto"), ("int8", "int8")]
+)
+def test_whether_keys_and_values_are_quantized_names_their_format(value: str, format: str) -> None:
+    loaded = load(environ={"VLLM_KV_QUANTIZATION": value})
+    assert loaded.config.engine.kv_cache_dtype == format
+    assert load("engine: {kv_quantization: true}").config.engine.kv_cache_dtype == "int8"
+
+
+@pytest.mark.parametrize("value", ["fp8", "fp8_e4m3"])
+def test_fp8_keys_and_values_are_refused_with_int8_named(value: str) -> None:
+    message = refusal(environ={"LITE_KV_CACHE_DTYPE": value})
+    assert f"{value!r}, but must be one of auto, bfloat16, float32, int8" in message
 
 
 def test_random_weights_cannot_be_cached() -> None:

@@ -1,11 +1,13 @@
 """How the memory is divided, and what is said when it does not suffice."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lite.engine.memory_plan import GIB, MemoryPlan, plan_memory
 from lite.errors import CapacityError, ConfigError
+from tests.engines import tiny_model
 
 MIB = 1 << 20
 
@@ -14,6 +16,7 @@ def plan(**changes: Any) -> MemoryPlan:
     arguments: dict[str, Any] = {
         "weights_bytes": 1 * GIB,
         "weights_format": "bfloat16",
+        "kv_cache_format": "bfloat16",
         "activations_bytes": 100 * MIB,
         "block_bytes": 1 * MIB,
         "block_size": 16,
@@ -32,6 +35,16 @@ def test_the_cache_takes_at_most_four_gib_unless_one_sequence_needs_more() -> No
 
 def test_the_cache_takes_no_more_than_all_sequences_can_use() -> None:
     assert plan(max_num_seqs=2, model_max_len=64).num_blocks == 8
+
+
+def test_a_cache_of_int8_holds_twice_the_tokens(tmp_path: Path) -> None:
+    plans = {
+        dtype: tiny_model(tmp_path / dtype, kv_cache_dtype=dtype).plan for dtype in ("auto", "int8")
+    }
+    # head_dim is 64: 64 bytes and a scale of 4 instead of 128 bytes.
+    assert plans["int8"].block_bytes / plans["auto"].block_bytes == 68 / 128
+    assert any("1024 tokens, int8" in line for line in plans["int8"].lines())
+    assert any("1024 tokens, bfloat16" in line for line in plans["auto"].lines())
 
 
 def test_the_context_shrinks_to_what_fits_unless_it_was_asked_for() -> None:
