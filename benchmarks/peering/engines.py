@@ -100,12 +100,15 @@ def vllm_process_variables(scratch: Path, num_threads: int) -> dict[str, str]:
     return variables | ({"LD_PRELOAD": ":".join(found)} if found else {})
 
 
-def _lite(quantization: str | None, weights: str, name: str) -> Engine:
+def _lite(
+    quantization: str | None, weights: str, name: str, kv_cache_dtype: str = "auto"
+) -> Engine:
     def arguments(model: Path, limits: Limits) -> dict[str, Any]:
         return {
             "checkpoint": str(model / "checkpoint"),
             "num_threads": limits.num_threads,
             "quantization": quantization,
+            "kv_cache_dtype": kv_cache_dtype,
             "max_model_len": limits.max_model_len,
             "max_num_seqs": limits.max_num_seqs,
         }
@@ -215,6 +218,8 @@ ENGINES: tuple[Engine, ...] = (
     _lite(None, "16-bit", "bf16"),
     _lite("int8", "8-bit", "int8"),
     _lite("int4", "4-bit", "int4"),
+    _lite("int8", "8-bit", "int8, int8 KV", "int8"),
+    _lite("int4", "4-bit", "int4, int8 KV", "int8"),
     _llama("BF16", "16-bit"),
     _llama("Q8_0", "8-bit"),
     _llama("Q4_0", "4-bit"),

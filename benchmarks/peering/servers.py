@@ -54,6 +54,7 @@ def all_servers(scratch: Path, model: Path, *, num_threads: int, num_clients: in
         _lite(model, None, "bf16", num_threads),
         _lite(model, "int8", "int8", num_threads),
         _lite(model, "int4", "int4", num_threads),
+        _lite(model, "int4", "int4, int8 KV", num_threads, "int8"),
         *(
             _llama(scratch, model, name, num_threads, num_clients)
             for name in ("BF16", "Q8_0", "Q4_0")
@@ -62,7 +63,13 @@ def all_servers(scratch: Path, model: Path, *, num_threads: int, num_clients: in
     ]
 
 
-def _lite(model: Path, quantization: str | None, name: str, num_threads: int) -> Server:
+def _lite(
+    model: Path,
+    quantization: str | None,
+    name: str,
+    num_threads: int,
+    kv_cache_dtype: str = "auto",
+) -> Server:
     port = _free_port()
     settings = {
         "LITE_MODEL": str(model / "checkpoint"),
@@ -71,6 +78,7 @@ def _lite(model: Path, quantization: str | None, name: str, num_threads: int) ->
         "LITE_NUM_THREADS": str(num_threads),
         "LITE_MAX_MODEL_LEN": str(MAX_MODEL_LEN),
         "LITE_MAX_NUM_SEQS": "64",
+        "LITE_KV_CACHE_DTYPE": kv_cache_dtype,
         "LITE_KV_CACHE_MEMORY": str(GIB),
         "LITE_ENABLE_PREFIX_CACHING": "false",
     }

@@ -31,6 +31,7 @@ class Lite:
         checkpoint: str,
         num_threads: int,
         quantization: str | None,
+        kv_cache_dtype: str,
         max_model_len: int,
         max_num_seqs: int,
     ) -> None:
@@ -38,6 +39,7 @@ class Lite:
             "num_threads": num_threads,
             "max_model_len": max_model_len,
             "max_num_seqs": max_num_seqs,
+            "kv_cache_dtype": kv_cache_dtype,
             "num_kv_blocks": max(_NUM_KV_BLOCKS, -(-max_model_len // 16) + 1),
             "enable_prefix_caching": False,
         }
