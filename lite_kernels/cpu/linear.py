@@ -114,8 +114,8 @@ def _gemm(tid, num_threads, args, dtype):
             # PERF: two tiles fetch half of the next panel each; a single tile is a plain stream,
             # which the hardware follows better alone.
             prefetch = 0
-            if num_tiles > 1 and t < 2 and upcoming < count:
-                prefetch = weights + next_panel * panel_bytes + t * fetched
+            if num_tiles > 1 and t >= num_tiles - 2 and upcoming < count:
+                prefetch = weights + next_panel * panel_bytes + (t - num_tiles + 2) * fetched
             where = out + start * out_stride + column * itemsize
             # PERF: rows of `out` lie pages apart; without this each would be waited for.
             for r in range(tile_rows):
