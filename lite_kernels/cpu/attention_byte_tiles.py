@@ -41,7 +41,7 @@ _MADD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Bytes(AttentionEmitter):
+class ByteProducts(AttentionEmitter):
     """Products of unsigned and signed bytes, 16 lanes of four, on registers of `native`."""
 
     native: Isa
@@ -110,8 +110,8 @@ class _Bytes(AttentionEmitter):
         return total
 
 
-def _bytes(builder: ir.IRBuilder) -> _Bytes:
-    return _Bytes(builder, wide_isa(), host_isa())
+def _bytes(builder: ir.IRBuilder) -> ByteProducts:
+    return ByteProducts(builder, wide_isa(), host_isa())
 
 
 @intrinsic

@@ -1,13 +1,18 @@
 """Attention and the rotary store with the other instruction sets, each in its own process."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from llvmlite import ir
 
+from lite_kernels.cpu.attention_byte_tiles import ByteProducts
+from lite_kernels.cpu.attention_emitter import V16I
 from lite_kernels.cpu.isa import ISAS, host_isa, supported
+from tests.kernels.cross_compiling import check_assembly, new_module
 
 # The compiler is held to such a CPU too, else it would still use what this one has.
 CPU_NAMES = {
@@ -81,3 +86,14 @@ def test_attention_is_right_with(name):
     )
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+def test_products_of_int8_keys_compile_to_the_instructions_of(isa):
+    module = new_module(isa)
+    function = ir.Function(module, ir.FunctionType(V16I, [V16I] * 3), "products")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    wide = dataclasses.replace(isa, lanes=16)
+    builder.ret(ByteProducts(builder, wide, native=isa).products(*function.args))
+    others = {"avx512": "vpmaddwd", "avx2": "vpmaddwd", "generic": "pmul"}
+    check_assembly(module, isa, others.get(isa.name))
