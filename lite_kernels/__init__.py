@@ -39,10 +39,11 @@ def compile_ahead(
     *,
     dtype: str = "bfloat16",
     quantization: str | None = None,
+    kv_quantization: str | None = None,
     num_threads: int | None = None,
     on_start: Callable[[int], object] | None = None,
 ) -> None:
-    """Compile what a model of this dtype and quantization needs and this machine has not run yet.
+    """Compile what a model of this dtype and these formats needs and this machine has not run yet.
 
     In as many processes as `num_threads`, or a few. `on_start` is told how many kernels there are
     before that begins, which takes seconds; it is not called where there are none.
@@ -55,7 +56,7 @@ def compile_ahead(
     from lite_kernels.cpu.compile_ahead import compile_ahead, needed_kernels, uncompiled
     from lite_kernels.cpu.topology import choose_threads
 
-    missing = uncompiled(needed_kernels(dtype, quantization))
+    missing = uncompiled(needed_kernels(dtype, quantization, kv_quantization))
     if not missing:
         return
     if on_start is not None:
