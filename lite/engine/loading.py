@@ -22,6 +22,11 @@ from lite_kernels import Kernels
 
 # Rows whose logits are computed at once; more are done in pieces of this size.
 MAX_LOGITS_ROWS = 64
+_COMPILING = "compiling the kernels for this machine; only the first start takes so long"
+_COMPILING_IN_VAIN = (
+    "compiling the kernels, which cannot be kept, so that every start takes so long: set "
+    "LITE_CACHE_DIR to a writable directory"
+)
 
 log = get_logger(__name__)
 
@@ -90,9 +95,8 @@ def compile_kernels(
             quantization=quantization,
             kv_quantization=kv_quantization(engine, dtype),
             num_threads=engine.num_threads,
-            on_start=lambda count: log.warning(
-                "compiling the kernels for this machine; only the first start takes so long",
-                num_kernels=count,
+            on_start=lambda count, kept: log.warning(
+                _COMPILING if kept else _COMPILING_IN_VAIN, num_kernels=count
             ),
         )
     except ValueError as error:

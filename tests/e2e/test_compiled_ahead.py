@@ -42,6 +42,6 @@ def test_every_kernel_that_runs_was_known_before(
 ) -> None:
     model = make_checkpoint(tmp_path / "model")
     command = [sys.executable, "-c", RUN, str(model), dtype, weights, kv]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 8
