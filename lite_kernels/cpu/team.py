@@ -175,6 +175,8 @@ class Team:
         self._observer: RunObserver | None = None
         self._clock_ns = np.empty(0, np.int64)
         _initialise.ctypes(0, 1, self._address)
+        # Loaded now: there may be no memory to map it into where threads could not be started.
+        _ = _dismiss.address
         threads = [
             threading.Thread(
                 target=_follow.ctypes,
