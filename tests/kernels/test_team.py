@@ -227,7 +227,7 @@ def test_threads_that_the_system_does_not_start_are_refused_with_their_number(mo
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_few)
-    with pytest.raises(ValueError, match="num_threads is 9, but .* no more than 4 of them"):
+    with pytest.raises(ValueError, match=r"num_threads is 9, but .* no more than 4 of them"):
         Team(9)
     assert threading.active_count() == before
 
