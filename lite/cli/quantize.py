@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lite.cli import flags
-from lite.cli.loading import command_config
+from lite.cli.loading import COMMAND_DEFAULTS, command_config
+from lite.errors import ConfigError
 from lite.models.parts import Quantization
 
 _DEFAULT: Quantization = "int8"
+_SETTING = "model.quantization"
 
 
 def add_command(commands: flags.Commands) -> None:
@@ -19,7 +21,8 @@ def add_command(commands: flags.Commands) -> None:
         "quantize",
         f"Write a checkpoint quantized (to {_DEFAULT} unless told otherwise): it loads at once.",
         ("model", "engine", "log"),
-        only=("model.quantization", "engine.num_threads", "log.level"),
+        only=(_SETTING, "engine.num_threads", "log.level"),
+        defaults={**COMMAND_DEFAULTS, _SETTING: _DEFAULT},
     )
     parser.add_argument("source", metavar="IN", help="a checkpoint directory")
     parser.add_argument("target", metavar="OUT", type=Path, help="the directory to write")
@@ -34,9 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     from lite.log import configure
     from lite.models.quantize import quantize_checkpoint
 
-    config = command_config(flags.load(arguments))
+    loaded = flags.load(arguments)
+    config = command_config(loaded)
     configure(config.log)
     quantization = config.model.quantization or _DEFAULT
+    if config.model.quantization is None and loaded.origins[_SETTING].startswith("flag"):
+        raise ConfigError(
+            "--quantization is none, which is no format to write; choose int8 or int4."
+        )
     with ExitStack() as stack:
 
         def bar(total: int) -> "tqdm[int]":

@@ -203,6 +203,14 @@ def test_an_existing_target_is_refused_and_left_alone(
     assert "nowhere: no such directory" in refusal(capsys, checkpoint, tmp_path / "nowhere" / "x")
 
 
+def test_no_format_is_no_format_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quantize", "demo", str(tmp_path / "new"), "--quantization", "none"]) == 2
+    assert "choose int8 or int4" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_source_that_cannot_be_quantized_is_refused(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

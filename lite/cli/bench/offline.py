@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lite.cli import flags
-from lite.cli.bench.arguments import workload_options
+from lite.cli.bench.arguments import OFFLINE_DEFAULTS, workload_options
 from lite.cli.loading import command_config
 from lite.errors import ConfigError
 from lite.sampling_params import SamplingParams
@@ -101,8 +101,7 @@ def _open(
         ignore_eos=True,
         detokenize=not arguments.disable_detokenize,
     )
-    # The same prompts come again and again: what is measured is their computation.
-    config = command_config(flags.load(arguments), enable_prefix_caching=False)
+    config = command_config(flags.load(arguments), OFFLINE_DEFAULTS)
     options = workload_options(arguments, num_prompts=num_prompts, seed=config.model.seed)
     configure(config.log)
     with open_engine(
