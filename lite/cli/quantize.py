@@ -1,8 +1,10 @@
 """`lite quantize`: a checkpoint written once in the format in which it runs."""
 
 import argparse
+import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lite.cli import flags
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--quantization is none, which is no format to write; choose int8 or int4."
         )
-    with ExitStack() as stack:
+    with _cleaned_up_if_stopped(), ExitStack() as stack:
 
         def bar(total: int) -> "tqdm[int]":
             shown = sys.stderr.isatty()
@@ -67,3 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+@contextmanager
+def _cleaned_up_if_stopped() -> Iterator[None]:
+    """End by an exception where a signal would end the process and leave its unfinished files."""
+
+    def stop(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    # One that is ignored, as under nohup, stays so.
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
