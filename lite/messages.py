@@ -162,6 +162,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     dtype: str = ""
     num_threads: int = 0  # of the kernels
     num_threads_origin: str = ""
+    weights_format: str = ""  # the dtype, or what the weights are quantized to
+    kv_cache_format: str = ""
     num_running: int = 0
     num_waiting: int = 0
     num_waiting_tokens: int = 0

@@ -39,25 +39,29 @@ def compile_ahead(
     *,
     dtype: str = "bfloat16",
     quantization: str | None = None,
+    kv_quantization: str | None = None,
     num_threads: int | None = None,
-    on_start: Callable[[int], object] | None = None,
+    on_start: Callable[[int, bool], object] | None = None,
 ) -> None:
-    """Compile what a model of this dtype and quantization needs and this machine has not run yet.
+    """Compile what a model of this dtype and these formats needs and this machine has not run yet.
 
-    In as many processes as `num_threads`, or a few. `on_start` is told how many kernels there are
-    before that begins, which takes seconds; it is not called where there are none.
+    In as many processes as `num_threads`, or a few. Before that begins, which takes seconds,
+    `on_start` is told how many kernels there are, and whether they are kept for later starts; it
+    is not called where there are none.
 
     Raises:
         ValueError: `LITE_CPU_ISA` names an instruction set that the CPU lacks.
     """
     if name != "cpu":
         return
+    from lite_kernels.cpu.cache import keeps_kernels
     from lite_kernels.cpu.compile_ahead import compile_ahead, needed_kernels, uncompiled
+    from lite_kernels.cpu.isa import host_isa
     from lite_kernels.cpu.topology import choose_threads
 
-    missing = uncompiled(needed_kernels(dtype, quantization))
+    missing = uncompiled(needed_kernels(dtype, quantization, kv_quantization))
     if not missing:
         return
     if on_start is not None:
-        on_start(len(missing))
+        on_start(len(missing), keeps_kernels(host_isa().name))
     compile_ahead(missing, choose_threads(num_threads).number)

@@ -108,18 +108,29 @@ def write_json(record: Mapping[str, Any], name: str) -> None:
 
 def heading(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield who measured what on which machine."""
-    machine, commit = record["machine"], record["commit"]
+    machine, commit, settings = record["machine"], record["commit"], record["settings"]
     version = f"lite {record['version']}"
     if commit["id"]:
         version += f" ({commit['id'][:12]}{', modified' if commit['modified'] else ''})"
     probes = machine["probe"]["read_gb_s"]
-    origin = f" ({machine['num_threads_origin']})" if machine["num_threads_origin"] else ""
     memory = f", memory read at {' and '.join(f'{v:.1f}' for v in probes)} GB/s" if probes else ""
-    yield f"{version}, {record['benchmark']}: {record['settings']['workload']}"
+    yield f"{version}, {record['benchmark']}: {settings['workload']}"
+    cores = f"{machine['cpu']}, {_count(machine['num_cores'], 'core')}"
+    if record["benchmark"] == "serve":
+        # The server's instruction set and threads are its own, wherever it runs.
+        yield f"the client's machine: {cores}{memory}"
+        return
+    origin = f" ({machine['num_threads_origin']})" if machine["num_threads_origin"] else ""
+    threads = f"{_count(machine['num_threads'], 'thread')}{origin}"
+    yield f"{cores}, {machine['isa']}, {threads}{memory}"
     yield (
-        f"{machine['cpu']}, {machine['num_cores']} cores, {machine['isa']}, "
-        f"{machine['num_threads']} threads{origin}{memory}"
+        f"{settings['model']['model']}: {settings['weights_format']} weights, "
+        f"{settings['kv_cache_format']} KV cache, computed in {settings['dtype']}"
     )
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def throughput_lines(results: Mapping[str, Any]) -> Iterator[str]:

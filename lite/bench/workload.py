@@ -104,6 +104,7 @@ def make_workload(
     as_text: bool,
     vocab_size: int | None = None,
     max_model_len: int | None = None,
+    remedy: str | None = None,
 ) -> Workload:
     """Make the requests that the flags ask for.
 
@@ -113,6 +114,7 @@ def make_workload(
         as_text: prompts are text that a server tokenizes, rather than token ids.
         vocab_size: of the model, if less than the tokenizer's.
         max_model_len: refuse requests that need more tokens.
+        remedy: what else than shorter requests would help then.
 
     Raises:
         ConfigError: the flags, the file, or a length beyond the context.
@@ -130,18 +132,18 @@ def make_workload(
         sampled = lengths.sample(options.num_prompts, options.seed)
         workload = Workload(lengths.name, [make(*one) for one in sampled])
     if max_model_len is not None:
-        _check_context(workload, max_model_len)
+        _check_context(workload, max_model_len, remedy)
     return workload
 
 
-def _check_context(workload: Workload, max_model_len: int) -> None:
+def _check_context(workload: Workload, max_model_len: int, remedy: str | None) -> None:
     totals = [request.num_input + request.num_output for request in workload.requests]
     num_over = sum(total > max_model_len for total in totals)
     if num_over:
         raise ConfigError(
             f"{num_over} of {len(totals)} requests ({workload.name}) need more than the context of "
-            f"{max_model_len} tokens, the longest {max(totals)}; choose shorter ones, or raise "
-            "--max-model-len."
+            f"{max_model_len} tokens, the longest {max(totals)}; choose shorter ones"
+            f"{f', or {remedy}' if remedy else ''}."
         )
 
 

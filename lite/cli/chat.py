@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lite.cli import flags, sampling
-from lite.cli.loading import open_llm
+from lite.cli.loading import COMMAND_DEFAULTS, open_llm
 from lite.errors import ConfigError, EngineDeadError, LiteError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_command(commands: flags.Commands) -> None:
         "chat",
         "Talk to a model in the terminal, or ask it one thing.",
         flags.ENGINE_SECTIONS,
+        defaults=COMMAND_DEFAULTS,
     )
     parser.add_argument(
         "message", nargs="*", metavar="MESSAGE",

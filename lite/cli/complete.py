@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lite.cli import flags, sampling
-from lite.cli.loading import open_llm
+from lite.cli.loading import COMMAND_DEFAULTS, open_llm
 from lite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ _MAX_TOKENS = 256
 def add_command(commands: flags.Commands) -> None:
     """Add the command to the parser."""
     parser = flags.add_command(
-        commands, "complete", "Complete prompts as one batch.", flags.ENGINE_SECTIONS
+        commands,
+        "complete",
+        "Complete prompts as one batch.",
+        flags.ENGINE_SECTIONS,
+        defaults=COMMAND_DEFAULTS,
     )
     parser.add_argument("--prompts", metavar="'A | B'", help="prompts separated by |")
     parser.add_argument("--file", metavar="FILE", help="one prompt a line; - is standard input")

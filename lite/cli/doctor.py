@@ -98,12 +98,11 @@ def _bandwidth() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from lite_kernels.cache_root import cache_root
-    from lite_kernels.cpu.cache import kernel_directory
+    from lite_kernels.cpu.cache import keeps_kernels, kernel_directory
     from lite_kernels.cpu.isa import host_isa
 
     path = Path(kernel_directory(host_isa().name))
-    lasting = path.is_relative_to(cache_root())
+    lasting = keeps_kernels(host_isa().name)
     remedy = "" if lasting else "; it is lost at exit: set LITE_CACHE_DIR to a writable directory"
     num_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     yield Finding("kernel cache", f"{path} ({num_bytes / 1e6:.1f} MB){remedy}", lasting)

@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
 from msgspec import inspect
@@ -33,16 +33,23 @@ def add_command(
     sections: Sequence[str],
     *,
     only: Collection[str] = SETTINGS,
+    defaults: Mapping[str, object] | None = None,
 ) -> argparse.ArgumentParser:
-    """Add a subcommand with the flags of some sections, or of `only` some of their settings."""
+    """Add a subcommand with the flags of some sections, or of `only` some of their settings.
+
+    `defaults` are those that the command shows, and applies, instead of the settings' own.
+    """
     parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     parser.set_defaults(parser=parser)
-    add_settings(parser, sections, only)
+    add_settings(parser, sections, only, defaults or {})
     return parser
 
 
 def add_settings(
-    parser: argparse.ArgumentParser, sections: Sequence[str], only: Collection[str]
+    parser: argparse.ArgumentParser,
+    sections: Sequence[str],
+    only: Collection[str],
+    defaults: Mapping[str, object],
 ) -> None:
     """Add `--config`, a flag for every setting of the sections, and the known aliases."""
     parser.add_argument(
@@ -55,7 +62,8 @@ def add_settings(
     for section in sections:
         group = parser.add_argument_group(section)
         for setting in (SETTINGS[path] for path in only if path.startswith(f"{section}.")):
-            _add_setting(group, setting, aliases.get(setting.path, []))
+            default = defaults.get(setting.path, setting.default)
+            _add_setting(group, setting, aliases.get(setting.path, []), default)
     for flag, target in FLAGS.items():
         if isinstance(target, Unsupported):
             # Some are known elsewhere as switches, without a value.
@@ -73,12 +81,12 @@ def add_settings(
 
 
 def _add_setting(
-    group: "argparse._ArgumentGroup", setting: Setting, aliases: Sequence[str]
+    group: "argparse._ArgumentGroup", setting: Setting, aliases: Sequence[str], default: object
 ) -> None:
     names = (*(flag for flag in aliases if len(flag) == 2), setting.flag)
     others = [flag for flag in aliases if flag not in names]
     dest = _SETTING + setting.path
-    text = f"{setting.rule} (default {setting.show(setting.default)})"
+    text = f"{setting.rule} (default {setting.show(default)})"
     if isinstance(setting.kind, inspect.BoolType):
         group.add_argument(
             *names, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text

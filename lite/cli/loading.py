@@ -1,5 +1,6 @@
 """An LLM for a command: the log set up, the configuration applied."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from lite.llm import LLM
 
 # What differs from a server: only warnings are shown, and the command waits for its own requests.
-_COMMAND_DEFAULTS: dict[str, object] = {
+COMMAND_DEFAULTS: Mapping[str, object] = {
     "log.level": "warning",
     "engine.max_waiting_requests": 2**31,
     "engine.max_waiting_tokens": None,
@@ -29,14 +30,10 @@ def open_llm(loaded: Loaded) -> "LLM":
     return LLM.from_config(config)
 
 
-def command_config(loaded: Loaded, **defaults: object) -> Config:
-    """Return the configuration with the defaults of a command instead of a server's.
-
-    Keywords are further defaults of the engine's section.
-    """
+def command_config(loaded: Loaded, defaults: Mapping[str, object] = COMMAND_DEFAULTS) -> Config:
+    """Return the configuration with the defaults of a command instead of a server's."""
     config = loaded.config
-    further = {f"engine.{name}": value for name, value in defaults.items()}
-    for path, value in (_COMMAND_DEFAULTS | further).items():
+    for path, value in defaults.items():
         if not loaded.origins[path].startswith(("flag", "environment")):
             section, field = path.split(".")
             changed = replace(getattr(config, section), **{field: value})

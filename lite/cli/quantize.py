@@ -1,15 +1,19 @@
 """`lite quantize`: a checkpoint written once in the format in which it runs."""
 
 import argparse
+import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lite.cli import flags
-from lite.cli.loading import command_config
+from lite.cli.loading import COMMAND_DEFAULTS, command_config
+from lite.errors import ConfigError
 from lite.models.parts import Quantization
 
 _DEFAULT: Quantization = "int8"
+_SETTING = "model.quantization"
 
 
 def add_command(commands: flags.Commands) -> None:
@@ -19,7 +23,8 @@ def add_command(commands: flags.Commands) -> None:
         "quantize",
         f"Write a checkpoint quantized (to {_DEFAULT} unless told otherwise): it loads at once.",
         ("model", "engine", "log"),
-        only=("model.quantization", "engine.num_threads", "log.level"),
+        only=(_SETTING, "engine.num_threads", "log.level"),
+        defaults={**COMMAND_DEFAULTS, _SETTING: _DEFAULT},
     )
     parser.add_argument("source", metavar="IN", help="a checkpoint directory")
     parser.add_argument("target", metavar="OUT", type=Path, help="the directory to write")
@@ -34,10 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     from lite.log import configure
     from lite.models.quantize import quantize_checkpoint
 
-    config = command_config(flags.load(arguments))
+    loaded = flags.load(arguments)
+    config = command_config(loaded)
     configure(config.log)
     quantization = config.model.quantization or _DEFAULT
-    with ExitStack() as stack:
+    if config.model.quantization is None and loaded.origins[_SETTING].startswith("flag"):
+        raise ConfigError(
+            "--quantization is none, which is no format to write; choose int8 or int4."
+        )
+    with _cleaned_up_if_stopped(), ExitStack() as stack:
 
         def bar(total: int) -> "tqdm[int]":
             shown = sys.stderr.isatty()
@@ -59,3 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+@contextmanager
+def _cleaned_up_if_stopped() -> Iterator[None]:
+    """End by an exception where a signal would end the process and leave its unfinished files."""
+
+    def stop(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    # One that is ignored, as under nohup, stays so.
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

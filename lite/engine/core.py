@@ -437,6 +437,8 @@ class EngineCore:
             dtype=self._model.kernels.dtype,
             num_threads=self._model.kernels.threads.number,
             num_threads_origin=self._model.kernels.threads.origin,
+            weights_format=self._model.plan.weights_format,
+            kv_cache_format=self._model.plan.kv_cache_format,
             num_running=scheduler.num_running,
             num_waiting=scheduler.num_waiting + sum(1 for _ in self._held_back()),
             num_waiting_tokens=scheduler.num_waiting_tokens,

@@ -22,6 +22,11 @@ from lite_kernels import Kernels
 
 # Rows whose logits are computed at once; more are done in pieces of this size.
 MAX_LOGITS_ROWS = 64
+_COMPILING = "compiling the kernels for this machine; only the first start takes so long"
+_COMPILING_IN_VAIN = (
+    "compiling the kernels, which cannot be kept, so that every start takes so long: set "
+    "LITE_CACHE_DIR to a writable directory"
+)
 
 log = get_logger(__name__)
 
@@ -88,10 +93,10 @@ def compile_kernels(
             resolve_device(engine),
             dtype=dtype,
             quantization=quantization,
+            kv_quantization=kv_quantization(engine, dtype),
             num_threads=engine.num_threads,
-            on_start=lambda count: log.warning(
-                "compiling the kernels for this machine; only the first start takes so long",
-                num_kernels=count,
+            on_start=lambda count, kept: log.warning(
+                _COMPILING if kept else _COMPILING_IN_VAIN, num_kernels=count
             ),
         )
     except ValueError as error:
@@ -130,19 +135,19 @@ def resolve_dtype(dtype: str, hf_config: Mapping[str, object]) -> str:
     return "float32" if stored == "float32" else "bfloat16"
 
 
-def kv_quantization(engine: EngineConfig, kernels: Kernels) -> str | None:
+def kv_quantization(engine: EngineConfig, dtype: str) -> str | None:
     """Return the quantization of keys and values, or None for the kernels' dtype.
 
     Raises:
         ConfigError: `kv_cache_dtype` is a float format that is not the kernels' dtype.
     """
-    if engine.kv_cache_dtype in ("auto", kernels.dtype):
+    if engine.kv_cache_dtype in ("auto", dtype):
         return None
     if engine.kv_cache_dtype == "int8":
         return "int8"
     raise ConfigError(
         f"kv_cache_dtype is {engine.kv_cache_dtype}, but the model is computed in "
-        f"{kernels.dtype}; set model.dtype to {engine.kv_cache_dtype} too, or leave "
+        f"{dtype}; set model.dtype to {engine.kv_cache_dtype} too, or leave "
         "kv_cache_dtype at auto or int8."
     )
 
@@ -161,7 +166,7 @@ def plan_for(
             block_size=engine.block_size,
             num_kv_heads=attention.num_kv_heads,
             head_dim=attention.head_dim,
-            quantization=kv_quantization(engine, kernels),
+            quantization=kv_quantization(engine, kernels.dtype),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -170,7 +175,7 @@ def plan_for(
     return plan_memory(
         weights_bytes=weights_nbytes(replace(decoder, max_model_len=longest), parts, kernels),
         weights_format=quantization or kernels.dtype,
-        kv_cache_format=kv_quantization(engine, kernels) or kernels.dtype,
+        kv_cache_format=kv_quantization(engine, kernels.dtype) or kernels.dtype,
         activations_bytes=activations_nbytes(decoder, kernels, engine),
         block_bytes=layer_bytes * decoder.num_layers,
         block_size=engine.block_size,

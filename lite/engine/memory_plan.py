@@ -78,7 +78,8 @@ def plan_memory(
     whichever is more. Without an explicit `max_model_len` the context shrinks to what fits.
 
     Raises:
-        ConfigError: `max_model_len` is more than the model was made for, or less than 2.
+        ConfigError: `max_model_len` is more than the model was made for, or less than 2, or
+            `kv_cache_memory` less than a block.
         CapacityError: it cannot fit; says by how much and what to change.
     """
     if max_model_len is not None and max_model_len > model_max_len:
@@ -88,6 +89,11 @@ def plan_memory(
         )
     if max_model_len == 1:
         raise ConfigError("max_model_len is 1; a prompt and its output take at least 2 tokens.")
+    if kv_cache_memory is not None and num_kv_blocks is None and kv_cache_memory < block_bytes:
+        raise ConfigError(
+            f"kv_cache_memory is {kv_cache_memory} bytes, but one block of {block_size} tokens "
+            f"takes {block_bytes}; raise it, or leave it out."
+        )
     available = available_memory() if available_bytes is None else available_bytes
     wanted_len = max_model_len or model_max_len
     sequence_blocks = -(-wanted_len // block_size)
@@ -113,13 +119,13 @@ def plan_memory(
     )
     needed = weights_bytes + activations_bytes + plan.kv_cache_bytes
     if num_blocks < 1 or needed > available:
+        smaller = "" if weights_format == "int4" else "quantize the weights (model.quantization), "
         raise CapacityError(
             f"The model does not fit: weights {_size(weights_bytes)}, activations "
             f"{_size(activations_bytes)}, KV cache {_size(max(plan.kv_cache_bytes, block_bytes))}, "
             f"but {_size(available)} of memory are available and memory_fraction is "
             f"{memory_fraction}. Free memory, lower max_num_batched_tokens, num_kv_blocks or "
-            "kv_cache_memory, raise memory_fraction, quantize the weights (model.quantization), or "
-            "use a smaller model."
+            f"kv_cache_memory, raise memory_fraction, {smaller}or use a smaller model."
         )
     if num_blocks >= sequence_blocks:
         return plan

@@ -147,7 +147,7 @@ def _cache_config(c: "EngineCounts", stats: EngineStats, labels: dict[str, str])
         {
             **labels,
             "block_size": str(stats.block_size),
-            "cache_dtype": stats.dtype,
+            "cache_dtype": stats.kv_cache_format,
             "enable_prefix_caching": str(c.config.enable_prefix_caching),
             "num_cpu_blocks": str(stats.num_blocks if stats.device == "cpu" else 0),
             "num_gpu_blocks": str(0 if stats.device == "cpu" else stats.num_blocks),

@@ -34,7 +34,7 @@ class Runner:
             block_size=engine.block_size,
             num_kv_heads=decoder.attention.num_kv_heads,
             head_dim=decoder.attention.head_dim,
-            quantization=kv_quantization(engine, kernels),
+            quantization=kv_quantization(engine, kernels.dtype),
         )
         self._workspace = Workspace.allocate(
             decoder, kernels, max_num_tokens=engine.max_num_batched_tokens

@@ -73,6 +73,14 @@ def kernel_directory(isa: str) -> str:
     return str(path)
 
 
+def keeps_kernels(isa: str) -> bool:
+    """Tell whether what is compiled now is still there at the next start."""
+    try:
+        return Path(kernel_directory(isa)).is_relative_to(cache_root())
+    except FileNotFoundError:
+        return False
+
+
 def _copy_kernels(name: str, path: Path) -> Path:
     """Make the directory `path` with what the cache has of it."""
     with contextlib.suppress(OSError, shutil.Error):

@@ -31,23 +31,27 @@ from lite_kernels.cpu.cache import PACKAGE, kernel_directory
 from lite_kernels.cpu.isa import host_isa
 from lite_kernels.cpu.kernel import Kernel
 
-_FORMATS = ("bfloat16", "float32", "int8", "int4")
+# A kernel's name ends in one of these; the longest match counts.
+_FORMATS = ("bfloat16_int8", "float32_int8", "bfloat16", "float32", "int8", "int4")
 # A process takes some 200 MB, and the slowest kernel a third of the whole time.
 _MAX_PROCESSES = 4
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from {} import main; main()"
 
 
-def needed_kernels(dtype: str, quantization: str | None) -> list[Kernel]:
-    """Return what a model of this dtype and quantization runs, the slowest to compile first.
+def needed_kernels(
+    dtype: str, quantization: str | None, kv_quantization: str | None = None
+) -> list[Kernel]:
+    """Return what a model of this dtype and these formats runs, the slowest to compile first.
 
     A kernel whose name ends in a format is for that one, any other for all.
     """
     products = {dtype} if quantization is None else {quantization, "int8"}
+    stored = {dtype if kv_quantization is None else f"{dtype}_{kv_quantization}"}
     found = [
         *_kernels(sampling, {dtype}),
-        *_kernels(attention, {dtype}),
+        *_kernels(attention, stored),
         *_kernels(linear, products),
-        *_kernels(rope, {dtype}),
+        *_kernels(rope, stored),
         *_kernels(quantize, products),
         *_kernels(pack, products),
         *_kernels(embed, products | {"float32"}),  # rows of the rope table are float32
@@ -68,8 +72,7 @@ def _kernels(module: object, formats: set[str]) -> list[Kernel]:
 
 
 def _format(kernel: Kernel) -> str | None:
-    last = kernel.__name__.rpartition("_")[2]
-    return last if last in _FORMATS else None
+    return next((name for name in _FORMATS if kernel.__name__.endswith(f"_{name}")), None)
 
 
 def uncompiled(kernels: Sequence[Kernel]) -> list[Kernel]:

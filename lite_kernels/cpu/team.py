@@ -157,6 +157,9 @@ class Team:
     """`num_threads` threads, the caller included.
 
     Runs are serialised. Not usable after a fork: threads do not survive it.
+
+    Raises:
+        ValueError: less than one, or more than the system starts.
     """
 
     def __init__(self, num_threads: int) -> None:
@@ -172,6 +175,8 @@ class Team:
         self._observer: RunObserver | None = None
         self._clock_ns = np.empty(0, np.int64)
         _initialise.ctypes(0, 1, self._address)
+        # Loaded now: there may be no memory to map it into where threads could not be started.
+        _ = _dismiss.address
         threads = [
             threading.Thread(
                 target=_follow.ctypes,
@@ -181,9 +186,19 @@ class Team:
             )
             for tid in range(1, num_threads)
         ]
+        started: list[threading.Thread] = []
+        self._finalizer = weakref.finalize(self, _close, self._state, started, self._owner)
         for thread in threads:
-            thread.start()
-        self._finalizer = weakref.finalize(self, _close, self._state, threads, self._owner)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._finalizer()
+                raise ValueError(
+                    f"num_threads is {num_threads}, but the system starts no more than "
+                    f"{len(started) + 1} of them; set num_threads or OMP_NUM_THREADS to less, or "
+                    "raise the limit (ulimit -u, pids.max of the cgroup)"
+                ) from None
+            started.append(thread)
 
     def run(self, program: Program) -> None:
         """Execute every entry of a finished program on all threads; return when all are done."""

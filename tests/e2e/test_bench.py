@@ -148,6 +148,48 @@ def test_throughput_counts_what_was_asked_for(bench: Any, capsys: Any) -> None:
     assert "profile" not in record
 
 
+@pytest.mark.parametrize(
+    ("flags", "formats"),
+    [
+        ((), "bfloat16 weights, bfloat16 KV cache, computed in bfloat16"),
+        (
+            ("--quantization", "q4_0", "--kv-cache-dtype", "int8", "--dtype", "float32"),
+            "int4 weights, int8 KV cache, computed in float32",
+        ),
+    ],
+)
+def test_a_record_names_the_formats_that_ran(
+    bench: Any, capsys: Any, flags: tuple[str, ...], formats: str
+) -> None:
+    settings = bench("throughput", "--num-prompts", "1", "--output-len", "2", *flags)["settings"]
+    assert formats in capsys.readouterr().out
+    names = {settings[name] for name in ("dtype", "weights_format", "kv_cache_format")}
+    assert names <= set(formats.replace(",", "").split())
+
+
+def test_a_packed_checkpoint_is_recorded_as_what_it_is(
+    bench: Any, checkpoint: Path, capsys: Any
+) -> None:
+    assert main(["quantize", str(checkpoint), "packed", "--quantization", "int4"]) == 0
+    argv = ["bench", "throughput", "--model", "packed", "--num-prompts", "1", "--output-len", "2"]
+    assert main([*argv, "--num-kv-blocks", "64"]) == 0
+    assert "packed: int4 weights, bfloat16 KV cache" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "remedy"),
+    [((), "choose shorter ones."), (("--max-model-len", "512"), "or raise --max-model-len or")],
+)
+def test_what_exceeds_the_context_is_refused_with_what_helps(
+    checkpoint: Path, capsys: Any, flags: tuple[str, ...], remedy: str
+) -> None:
+    argv = ["bench", "throughput", "--model", str(checkpoint), "--scenario", "D(2000,200)"]
+    assert main([*argv, *flags]) == 2
+    err = capsys.readouterr().err
+    assert "need more than the context" in err
+    assert remedy in err
+
+
 def test_throughput_of_lengths_like_sharegpts(bench: Any) -> None:
     results = bench(
         "throughput", "--dataset-name", "sharegpt-like", "--num-prompts", "2", "--seed", "4"

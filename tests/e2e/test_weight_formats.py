@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -203,6 +204,14 @@ def test_an_existing_target_is_refused_and_left_alone(
     assert "nowhere: no such directory" in refusal(capsys, checkpoint, tmp_path / "nowhere" / "x")
 
 
+def test_no_format_is_no_format_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quantize", "demo", str(tmp_path / "new"), "--quantization", "none"]) == 2
+    assert "choose int8 or int4" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_source_that_cannot_be_quantized_is_refused(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +270,21 @@ def test_an_interrupted_quantization_leaves_nothing_behind(
     monkeypatch.setattr("lite.models.quantize._copy_others", interrupt)
     assert quantize(checkpoint, tmp_path / "new") == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
+
+
+def test_a_terminated_quantization_leaves_nothing_behind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*_: object) -> None:
+        assert any(path.name.startswith(".new.") for path in tmp_path.iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("lite.models.quantize._copy_others", terminate)
+    with pytest.raises(SystemExit) as caught:
+        quantize(checkpoint, tmp_path / "new")
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 # --- what does not fit together ------------------------------------------------------------------

@@ -217,6 +217,21 @@ def test_a_team_has_at_least_one_thread():
         Team(0)
 
 
+def test_threads_that_the_system_does_not_start_are_refused_with_their_number(monkeypatch):
+    before = threading.active_count()
+    start = threading.Thread.start
+
+    def start_few(thread):
+        if threading.active_count() == before + 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    with pytest.raises(ValueError, match=r"num_threads is 9, but .* no more than 4 of them"):
+        Team(9)
+    assert threading.active_count() == before
+
+
 def test_a_forked_child_is_told_that_its_threads_are_gone(monkeypatch):
     team = Team(2)
     program = make_program((count_threads, np.zeros(3, np.int64)))

@@ -115,6 +115,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
         (("--max-concurrency", "0"), "--max-concurrency is 0"),
         (("--endpoint", "v1"), "--endpoint is 'v1'"),
         (("--scenario", "D(500,100)"), "context of 512 tokens"),
+        (("--scenario", "D(500,100)"), "or let the server have a longer one"),
         (("--tokenizer", "nowhere"), "nowhere"),
     ],
 )
@@ -134,9 +135,10 @@ def test_serve_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[str])
         )  # fmt: skip
     assert code == 0
     out = capsys.readouterr().out
-    for text in ("serve: D(9,5)", "Successful requests", "Request goodput", "TTFT", "p99.9",
-                 "Client CPU"):  # fmt: skip
+    for text in ("serve: D(9,5)", "the client's machine: ", "Successful requests",
+                 "Request goodput", "TTFT", "p99.9", "Client CPU"):  # fmt: skip
         assert text in out
+    assert " threads" not in out
     text = Path("out.json").read_text()
     assert "secret-key" not in text + out
     assert fake.headers[0]["Authorization"] == "Bearer secret-key"

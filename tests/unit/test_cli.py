@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from lite.cli import chat, complete, doctor, main
-from lite.cli.loading import command_config
+from lite.cli.loading import COMMAND_DEFAULTS, command_config
 from lite.errors import CapacityError, ContextLengthError, EngineDeadError
 from lite.messages import RequestTimings
 from lite.outputs import CompletionOutput, OutputDelta, RequestOutput
@@ -292,6 +292,27 @@ def test_a_bad_sampling_parameter_is_refused(
 ) -> None:
     assert main(["complete", "--prompts", "a", "--top-p", "3"]) == 2
     assert "top_p must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "defaults"),
+    [
+        (("serve",), {"log.level": "info", "engine.max_waiting_requests": 1024}),
+        (("chat",), COMMAND_DEFAULTS),
+        (("complete",), COMMAND_DEFAULTS),
+        (("bench", "latency"), {**COMMAND_DEFAULTS, "engine.enable_prefix_caching": False}),
+        (("quantize",), {"model.quantization": "int8", "log.level": "warning"}),
+    ],
+)
+def test_help_shows_the_defaults_of_the_command(
+    argv: tuple[str, ...], defaults: Mapping[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*argv, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for path, value in defaults.items():
+        setting = SETTINGS[path]
+        assert f"{setting.rule} (default {setting.show(value)})" in words
 
 
 def test_commands_wait_for_their_own_requests_unless_told_otherwise() -> None:

@@ -63,6 +63,19 @@ def test_what_does_not_fit_is_refused_with_its_parts() -> None:
         plan(num_kv_blocks=20_000)
 
 
+def test_quantizing_is_no_remedy_for_what_is_quantized() -> None:
+    for weights_format, advised in (("bfloat16", True), ("int8", True), ("int4", False)):
+        with pytest.raises(CapacityError) as caught:
+            plan(available_bytes=GIB // 2, weights_format=weights_format)
+        assert ("quantize the weights" in str(caught.value)) == advised
+
+
+def test_a_cache_smaller_than_a_block_is_refused_with_the_size_of_one() -> None:
+    assert plan(kv_cache_memory=MIB).num_blocks == 1
+    with pytest.raises(ConfigError, match=r"is 1048575 bytes, but one block .* takes 1048576;"):
+        plan(kv_cache_memory=MIB - 1)
+
+
 def test_an_explicit_size_of_the_cache_wins() -> None:
     assert plan(num_kv_blocks=300).num_blocks == 300
     assert plan(kv_cache_memory=300 * MIB).num_blocks == 300

@@ -31,6 +31,7 @@ def make_metrics(
     stats = EngineStats(
         model="tiny",
         dtype="bfloat16",
+        kv_cache_format="int8",
         num_running=3,
         num_waiting=2,
         num_blocks=100,

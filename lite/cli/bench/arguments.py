@@ -5,10 +5,13 @@ import math
 from typing import TYPE_CHECKING
 
 from lite.cli import flags
+from lite.cli.loading import COMMAND_DEFAULTS
 
 if TYPE_CHECKING:
     from lite.bench.workload import WorkloadOptions
 
+# The same prompts come again and again: what is measured is their computation.
+OFFLINE_DEFAULTS = {**COMMAND_DEFAULTS, "engine.enable_prefix_caching": False}
 _DATASETS = ("random", "sharegpt", "sharegpt-like")
 _BACKENDS = ("openai", "openai-chat")
 
@@ -16,7 +19,11 @@ _BACKENDS = ("openai", "openai-chat")
 def add_throughput(kinds: flags.Commands) -> argparse.ArgumentParser:
     """Add `lite bench throughput`."""
     parser = flags.add_command(
-        kinds, "throughput", "All requests at once, in this process.", flags.ENGINE_SECTIONS
+        kinds,
+        "throughput",
+        "All requests at once, in this process.",
+        flags.ENGINE_SECTIONS,
+        defaults=OFFLINE_DEFAULTS,
     )
     _add_workload(parser, num_prompts=100, input_len=100, output_len=100)
     _add_engine_flags(parser)
@@ -27,7 +34,11 @@ def add_throughput(kinds: flags.Commands) -> argparse.ArgumentParser:
 def add_latency(kinds: flags.Commands) -> argparse.ArgumentParser:
     """Add `lite bench latency`."""
     parser = flags.add_command(
-        kinds, "latency", "One batch, again and again, in this process.", flags.ENGINE_SECTIONS
+        kinds,
+        "latency",
+        "One batch, again and again, in this process.",
+        flags.ENGINE_SECTIONS,
+        defaults=OFFLINE_DEFAULTS,
     )
     parser.add_argument(
         "--batch-size", type=int, default=8, metavar="N", help="requests in the batch (default 8)"

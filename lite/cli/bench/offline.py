@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lite.cli import flags
-from lite.cli.bench.arguments import workload_options
+from lite.cli.bench.arguments import OFFLINE_DEFAULTS, workload_options
 from lite.cli.loading import command_config
 from lite.errors import ConfigError
 from lite.sampling_params import SamplingParams
@@ -31,6 +31,7 @@ class _Measurement:
     workload: "Workload"
     sampling: SamplingParams
     probe: "Probe"
+    formats: dict[str, str]
     progress: Callable[[int], object]
 
 
@@ -100,8 +101,7 @@ def _open(
         ignore_eos=True,
         detokenize=not arguments.disable_detokenize,
     )
-    # The same prompts come again and again: what is measured is their computation.
-    config = command_config(flags.load(arguments), enable_prefix_caching=False)
+    config = command_config(flags.load(arguments), OFFLINE_DEFAULTS)
     options = workload_options(arguments, num_prompts=num_prompts, seed=config.model.seed)
     configure(config.log)
     with open_engine(
@@ -113,12 +113,25 @@ def _open(
             as_text=False,
             vocab_size=engine.text_model.vocab_size,
             max_model_len=engine.generator.max_model_len,
+            remedy=_remedy(engine),
         )
         stats = engine.generator.client.stats()
         probe = Probe(stats.num_threads, stats.dtype, num_threads_origin=stats.num_threads_origin)
         probe.take(multiply=arguments.profile)
+        formats = {
+            "dtype": stats.dtype,
+            "weights_format": stats.weights_format,
+            "kv_cache_format": stats.kv_cache_format,
+        }
         with _progress(arguments, num_rounds) as progress:
-            yield _Measurement(config, engine, workload, sampling, probe, progress)
+            yield _Measurement(config, engine, workload, sampling, probe, formats, progress)
+
+
+def _remedy(engine: "BenchEngine") -> str | None:
+    """Return what would make room for longer requests; None if the model allows no more."""
+    if engine.generator.max_model_len >= engine.text_model.model_max_len:
+        return None
+    return "raise --max-model-len or --kv-cache-memory"
 
 
 @contextmanager
@@ -145,6 +158,7 @@ def _record(
         "temperature": arguments.temperature,
         "detokenize": not arguments.disable_detokenize,
         "engine_process": arguments.engine_process,
+        **one.formats,
         "model": msgspec.to_builtins(one.config.model),
         "engine": msgspec.to_builtins(one.config.engine),
     }

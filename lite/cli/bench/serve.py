@@ -110,6 +110,7 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
         tokenizer,
         as_text=True,
         max_model_len=limit if isinstance(limit, int) else None,
+        remedy="let the server have a longer one",
     )
     options = ServeOptions(
         model=model,
