@@ -25,6 +25,7 @@ from benchmarks.peering.comparison import (
     compare_servers,
     format_cases,
     format_rows,
+    merge_figures,
 )
 from benchmarks.peering.engines import ENGINES, Engine, Limits, missing
 from benchmarks.peering.environments import REQUIREMENTS, set_up
@@ -32,7 +33,8 @@ from benchmarks.peering.measuring import Measurement
 from benchmarks.peering.pool import Pool
 from benchmarks.peering.servers import all_servers
 from benchmarks.peering.serving import is_disturbed, measure_servers
-from benchmarks.report import RESULTS, ROOT, write_result
+from benchmarks.report import RESULTS, ROOT, SOURCES, write_result
+from lite.machine import describe_commit
 
 # Memory that must be free before an engine is loaded or measured, beside the weights' share.
 RESERVE_BYTES = 2_500_000_000
@@ -61,11 +63,15 @@ def _setup(args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     config, model = read_config(args.model), _model_files(args)
-    chosen = [all_cases.BY_NAME[name] for name in args.cases]
-    limits = _limits(chosen, config, args.threads)
+    name = f"peers-{args.model.name}"
+    figures = _earlier_figures(name, args)
+    chosen = [
+        all_cases.BY_NAME[case] for case in args.cases if case not in figures.get("cases", {})
+    ]
     engines, skipped = _choose(ENGINES, args)
     weights_bytes = (model / "checkpoint" / "model.safetensors").stat().st_size
     reserve_bytes = int(RESERVE_BYTES + RESERVE_WEIGHTS * weights_bytes)
+    limits = _limits(chosen or all_cases.CASES, config, args.threads)
     with Pool(args.scratch, model, limits, reserve_bytes=reserve_bytes, report=_report) as pool:
         measurement = Measurement(
             pool,
@@ -74,23 +80,38 @@ def _run(args: argparse.Namespace) -> None:
             patience_s=args.patience,
             report=_report,
         )
-        differences = measurement.check_weights(engines)
+        differences = measurement.check_weights(engines) if chosen else {}
+        families = {e.name: {"family": e.family, "weights": e.weights} for e in engines}
         for case in chosen:
             measurement.run_case(case, engines, args.repeats)
-        cases = {
-            case: {name: runs.figures() for name, runs in found.items()}
-            for case, found in measurement.runs.items()
-        }
-        families = {e.name: {"family": e.family, "weights": e.weights} for e in engines}
-        figures: dict[str, Any] = {
-            "settings": _settings(args),
-            "engines": {n: families[n] | d for n, d in pool.descriptions.items()},
-            "skipped": skipped | measurement.failed,
-            "logprob_differences": differences,
-            "cases": cases,
-        }
-    figures["comparison"] = compare_engines(figures)
-    _finish(f"peers-{args.model.name}", figures, args.out)
+            runs = measurement.runs[case.name]
+            found = {
+                "settings": _settings(args),
+                "engines": {n: families[n] | d for n, d in pool.descriptions.items()},
+                "skipped": skipped | measurement.failed,
+                "logprob_differences": differences,
+                "cases": {case.name: {n: one.figures() for n, one in runs.items()}},
+            }
+            figures = merge_figures(figures, found)
+            figures["comparison"] = compare_engines(figures)
+            # After every case, since a run takes hours and may be ended.
+            write_result(name, figures, args.out)
+    _show(figures)
+
+
+def _earlier_figures(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the stored figures that `--resume` goes on with."""
+    path = Path(args.out) if args.out else RESULTS / f"{name}.json"
+    if not args.resume or not path.exists():
+        return {}
+    record, commit = json.loads(path.read_text()), describe_commit(ROOT, SOURCES)
+    if record["commit"] != commit:
+        raise SystemExit(
+            f"{path} was measured at {record['commit']}, this is {commit}: run without --resume, "
+            "or write to another file by --out"
+        )
+    figures: dict[str, Any] = record["figures"]
+    return figures
 
 
 def _serve(args: argparse.Namespace) -> None:
@@ -117,7 +138,8 @@ def _serve(args: argparse.Namespace) -> None:
         "skipped": skipped,
         "comparison": compare_servers(found),
     }
-    _finish(f"peers-serve-{args.model.name}", figures, args.out)
+    write_result(f"peers-serve-{args.model.name}", figures, args.out)
+    _show(figures)
 
 
 def _table(args: argparse.Namespace) -> None:
@@ -192,12 +214,10 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     return settings | {"started": time.strftime("%Y-%m-%d"), "load_average": os.getloadavg()}
 
 
-def _finish(name: str, figures: dict[str, Any], out: str | None) -> None:
-    path = write_result(name, figures, out)
+def _show(figures: dict[str, Any]) -> None:
     if "cases" in figures:
         print(format_cases(figures) + "\n")
-    print(format_rows(figures["comparison"]))
-    print(f"written to {path}")
+    print(format_rows(figures.get("comparison", [])))
 
 
 def _report(text: str) -> None:
@@ -237,6 +257,9 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--out", help="file for the JSON result")
     run.add_argument(
         "--cases", nargs="+", choices=list(all_cases.BY_NAME), default=list(all_cases.BY_NAME)
+    )
+    run.add_argument(
+        "--resume", action="store_true", help="leave out the cases that the result file holds"
     )
     run.add_argument(
         "--patience", type=float, default=600.0, help="seconds to wait for an idle machine"

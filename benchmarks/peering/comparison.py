@@ -72,6 +72,17 @@ def _engine_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
             yield _memory_row(name, description)
 
 
+def merge_figures(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of two runs of different cases as those of one."""
+    merged: dict[str, Any] = dict(later)
+    for key in ("engines", "cases", "skipped", "logprob_differences"):
+        merged[key] = {**earlier.get(key, {}), **later[key]}
+    for name, description in earlier.get("engines", {}).items():
+        # The memory is measured in an engine's first case.
+        merged["engines"][name] = {**merged["engines"][name], **description}
+    return merged
+
+
 def compare_servers(servers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows that the figures of `serve` allow."""
     medians = {name: s["medians"] for name, s in servers.items() if "medians" in s}

@@ -1,5 +1,6 @@
 """The benchmark of peers: turns, clocks, processes, the client, and what is concluded."""
 
+import argparse
 import json
 import socketserver
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import peers
 from benchmarks.peering import cases, comparison
 from benchmarks.peering.checkpoint import make_checkpoint, make_tokenizer, read_config
 from benchmarks.peering.client import run_clients
@@ -347,3 +349,30 @@ def test_servers_are_compared_by_throughput_and_by_the_slowest_first_tokens() ->
         True,
     )
     assert (first["ours"], first["ratio"], first["reached"]) == ("lite bf16", 0.8, True)
+
+
+def test_a_resumed_run_keeps_what_was_found_before() -> None:
+    def found(case: str, rate: float, **description: Any) -> dict[str, Any]:
+        return {
+            "engines": {"lite int8": {"family": "lite", **description}},
+            "cases": {case: {"lite int8": {"median": rate}}},
+            "skipped": {},
+            "logprob_differences": {},
+            "settings": {"repeats": 5},
+        }
+
+    first = found("decode_1", 60.0, memory_after_run={"VmRSS": 1})
+    merged = comparison.merge_figures(
+        first, found("decode_8", 500.0, memory_after_run={"VmRSS": 2})
+    )
+    assert list(merged["cases"]) == ["decode_1", "decode_8"]
+    assert merged["engines"]["lite int8"]["memory_after_run"] == {"VmRSS": 1}
+    assert comparison.merge_figures({}, first) == first
+
+
+def test_a_run_of_another_commit_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps({"commit": "another", "figures": {}}))
+    args = argparse.Namespace(resume=True, out=str(path))
+    with pytest.raises(SystemExit, match="measured at another"):
+        peers._earlier_figures("peers", args)
