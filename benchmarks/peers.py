@@ -33,8 +33,7 @@ from benchmarks.peering.measuring import Measurement
 from benchmarks.peering.pool import Pool
 from benchmarks.peering.servers import all_servers
 from benchmarks.peering.serving import is_disturbed, measure_servers
-from benchmarks.report import RESULTS, ROOT, SOURCES, write_result
-from lite.machine import describe_commit
+from benchmarks.report import RESULTS, ROOT, unchanged_since, write_result
 
 # Memory that must be free before an engine is loaded or measured, beside the weights' share.
 RESERVE_BYTES = 2_500_000_000
@@ -104,11 +103,11 @@ def _earlier_figures(name: str, args: argparse.Namespace) -> dict[str, Any]:
     path = Path(args.out) if args.out else RESULTS / f"{name}.json"
     if not args.resume or not path.exists():
         return {}
-    record, commit = json.loads(path.read_text()), describe_commit(ROOT, SOURCES)
-    if record["commit"] != commit:
+    record = json.loads(path.read_text())
+    if not unchanged_since(record["commit"]):
         raise SystemExit(
-            f"{path} was measured at {record['commit']}, this is {commit}: run without --resume, "
-            "or write to another file by --out"
+            f"{path} was measured with other sources, at {record['commit']['id']}: run without "
+            "--resume, or write to another file by --out"
         )
     figures: dict[str, Any] = record["figures"]
     return figures

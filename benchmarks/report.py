@@ -1,6 +1,7 @@
 """What every benchmark writes down besides its figures: which commit, on which machine."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ from lite.machine import describe_commit, describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-SOURCES = ("lite", "lite_kernels", "server", "benchmarks/*.py", "setup.py")
+SOURCES = ("lite", "lite_kernels", "server", "benchmarks/*.py", "benchmarks/peering", "setup.py")
+
+
+def unchanged_since(commit: Mapping[str, Any]) -> bool:
+    """Whether the sources still are those of the commit that a stored result names."""
+    if commit["id"] is None or commit["modified"]:
+        return False
+    command = ["git", "diff", "--quiet", commit["id"], "--", *SOURCES]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 def write_result(name: str, figures: Mapping[str, Any], out: str | Path | None = None) -> Path:

@@ -372,7 +372,8 @@ def test_a_resumed_run_keeps_what_was_found_before() -> None:
 
 def test_a_run_of_another_commit_is_not_resumed(tmp_path: Path) -> None:
     path = tmp_path / "peers.json"
-    path.write_text(json.dumps({"commit": "another", "figures": {}}))
+    commit = {"id": "0" * 40, "modified": False}
+    path.write_text(json.dumps({"commit": commit, "figures": {}}))
     args = argparse.Namespace(resume=True, out=str(path))
-    with pytest.raises(SystemExit, match="measured at another"):
+    with pytest.raises(SystemExit, match="other sources, at 0000"):
         peers._earlier_figures("peers", args)
