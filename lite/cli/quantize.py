@@ -1,14 +1,19 @@
 """`lite quantize`: a checkpoint written once in the format in which it runs."""
 
 import argparse
+import signal
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from lite.cli import flags
 from lite.cli.loading import command_config
+from lite.errors import ConfigError
 from lite.models.parts import Quantization
 
+_SETTING = "model.quantization"
 _DEFAULT: Quantization = "int8"
 
 
@@ -19,7 +24,7 @@ def add_command(commands: flags.Commands) -> None:
         "quantize",
         f"Write a checkpoint quantized (to {_DEFAULT} unless told otherwise): it loads at once.",
         ("model", "engine", "log"),
-        only=("model.quantization", "engine.num_threads", "log.level"),
+        only=(_SETTING, "engine.num_threads", "log.level"),
     )
     parser.add_argument("source", metavar="IN", help="a checkpoint directory")
     parser.add_argument("target", metavar="OUT", type=Path, help="the directory to write")
@@ -34,10 +39,17 @@ def run(arguments: argparse.Namespace) -> int:
     from lite.log import configure
     from lite.models.quantize import quantize_checkpoint
 
-    config = command_config(flags.load(arguments))
+    loaded = flags.load(arguments)
+    config = command_config(loaded)
     configure(config.log)
     quantization = config.model.quantization or _DEFAULT
+    if config.model.quantization is None and loaded.origins[_SETTING].startswith("flag"):
+        raise ConfigError(
+            f"{loaded.origins[_SETTING]}: {_SETTING} is none, but there is nothing else to write "
+            f"than int8 or int4; leave it out for {_DEFAULT}."
+        )
     with ExitStack() as stack:
+        _end_by_exception(stack)
 
         def bar(total: int) -> "tqdm[int]":
             shown = sys.stderr.isatty()
@@ -59,3 +71,17 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def _end_by_exception(stack: ExitStack) -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: what is not complete is removed."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What the caller ignores, such as nohup, stays ignored.
+        if signal.getsignal(number) == signal.SIG_DFL:
+            stack.callback(signal.signal, number, signal.signal(number, end))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -261,6 +262,54 @@ def test_an_interrupted_quantization_leaves_nothing_behind(
     monkeypatch.setattr("lite.models.quantize._copy_others", interrupt)
     assert quantize(checkpoint, tmp_path / "new") == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_quantization_that_is_told_to_end_leaves_nothing_behind(
+    checkpoint: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    code = (
+        "import os, sys; from lite.cli import main; from lite.models import quantize;"
+        f"quantize._copy_others = lambda *_: os.kill(os.getpid(), {int(number)});"
+        "sys.exit(main(['quantize', *sys.argv[1:]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, checkpoint, tmp_path / "new"], cwd=ROOT, check=False
+    )
+    assert done.returncode == 128 + number
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "original"]
+
+
+def test_what_killed_processes_left_is_removed_by_the_next(
+    checkpoint: Path, tmp_path: Path, cache: Path
+) -> None:
+    for abandoned in (tmp_path / ".new.unfinished-12345678", cache / "unfinished-12345678"):
+        abandoned.mkdir(parents=True)
+        (abandoned / "model.safetensors").touch()
+    assert quantize(checkpoint, tmp_path / "new") == 0
+    answer(checkpoint, weights_cache=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "new", "original"]
+    assert [path.suffix for path in cache.iterdir()] == [".safetensors"]
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/new", "x" * 240, "x" * 300])
+def test_a_target_that_cannot_exist_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refusal(capsys, checkpoint, Path(name))
+    assert "no such directory" in message or "cannot be written: File name too long" in message
+
+
+def test_to_quantize_to_nothing_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quantize(checkpoint, tmp_path / "new", "--quantization", "none") == 2
+    assert "model.quantization is none, but" in capsys.readouterr().err
 
 
 # --- what does not fit together ------------------------------------------------------------------
