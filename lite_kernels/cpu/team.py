@@ -157,6 +157,9 @@ class Team:
     """`num_threads` threads, the caller included.
 
     Runs are serialised. Not usable after a fork: threads do not survive it.
+
+    Raises:
+        ValueError: fewer than 1, or more than the system starts.
     """
 
     def __init__(self, num_threads: int) -> None:
@@ -172,6 +175,7 @@ class Team:
         self._observer: RunObserver | None = None
         self._clock_ns = np.empty(0, np.int64)
         _initialise.ctypes(0, 1, self._address)
+        _ = _dismiss.address  # there may be no memory to load it where threads cannot be started
         threads = [
             threading.Thread(
                 target=_follow.ctypes,
@@ -181,9 +185,19 @@ class Team:
             )
             for tid in range(1, num_threads)
         ]
+        # Those of them that started are stopped, also where one could not.
+        started: list[threading.Thread] = []
+        self._finalizer = weakref.finalize(self, _close, self._state, started, self._owner)
         for thread in threads:
-            thread.start()
-        self._finalizer = weakref.finalize(self, _close, self._state, threads, self._owner)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._finalizer()
+                raise ValueError(
+                    f"{num_threads} threads cannot be started, only {len(started) + 1}; lower "
+                    "num_threads, or OMP_NUM_THREADS"
+                ) from error
+            started.append(thread)
 
     def run(self, program: Program) -> None:
         """Execute every entry of a finished program on all threads; return when all are done."""

@@ -243,3 +243,17 @@ def test_a_team_works_in_a_spawned_process():
     assert queue.get(timeout=60) == 2000
     process.join(timeout=60)
     assert process.exitcode == 0
+
+
+def test_a_team_whose_threads_cannot_all_be_started_ends_those_that_were(monkeypatch):
+    before, start = set(threading.enumerate()), threading.Thread.start
+
+    def start_few(thread):
+        if len(set(threading.enumerate()) - before) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    with pytest.raises(ValueError, match=r"^9 threads cannot be started, only 3; lower num_th"):
+        Team(9)
+    assert set(threading.enumerate()) == before
