@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -78,9 +79,11 @@ def _cleaned_up_if_stopped() -> Iterator[None]:
     def stop(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    # One that is ignored, as under nohup, stays so.
-    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        # One that is ignored, as under nohup, stays so.
+        numbers = (signal.SIGTERM, signal.SIGHUP)
+        changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in changed:
         signal.signal(number, stop)
     try:

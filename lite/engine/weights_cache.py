@@ -3,12 +3,12 @@
 import contextlib
 import hashlib
 import json
-import secrets
 import time
 from pathlib import Path
 
 from lite.errors import CheckpointError
 from lite.formats.checkpoint import Checkpoint
+from lite.formats.scratch import scratch_directory
 from lite.log import get_logger
 from lite.models.packed_weights import read_packed, write_packed
 from lite.models.parts import Part, Quantization
@@ -79,14 +79,11 @@ def _fill(
 ) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove_stale(path)
-    scratch = path.with_name(f"new-{secrets.token_hex(8)}")
-    try:
+    with scratch_directory(path.parent) as scratch:
         packed = pack_parts(parts, checkpoint.tensors, kernels, progress)
-        write_packed(scratch, parts, packed, kernels)
+        write_packed(scratch / path.name, parts, packed, kernels)
         # Complete or not there; another process' file of the same name holds the same.
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+        (scratch / path.name).replace(path)
 
 
 def _mark_used(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Opening a checkpoint directory: configuration as dicts, tensors by name."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -110,6 +111,11 @@ def open_checkpoint(path: str | Path, load_format: str = "auto", *, seed: int = 
     )
 
 
+def expand_home(path: str | Path) -> Path:
+    """Replace `~` and `~user` at the beginning; a user that does not exist is left as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def find_config(path: str | Path) -> tuple[Path, Path]:
     """Return the directory and the config.json of a checkpoint, which may not exist.
 
@@ -117,14 +123,15 @@ def find_config(path: str | Path) -> tuple[Path, Path]:
         CheckpointError: nothing is at `path`.
         UnsupportedModelError: `path` is a file in a format that is not read.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        return path, path / "config.json"
-    if not path.exists():
+    path = expand_home(path)
+    # Not `Path.exists`, which raises for names that are too long to exist.
+    if not os.path.exists(path):
         raise CheckpointError(
             f"{path}: no such directory; give the path of a downloaded checkpoint "
             "(config.json, *.safetensors, tokenizer.json)"
         )
+    if path.is_dir():
+        return path, path / "config.json"
     if path.suffix == ".gguf":
         raise UnsupportedModelError(f"{path}: GGUF is not supported; use a safetensors checkpoint")
     return path.parent, path if path.suffix == ".json" else path.parent / "config.json"

@@ -1,11 +1,12 @@
 """Where a configured model lies: a directory, a config.json, or the name of a bundled model."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from lite.config import ModelConfig
 from lite.errors import CheckpointError
-from lite.formats.checkpoint import find_config
+from lite.formats.checkpoint import expand_home, find_config
 
 DEMO = "demo"
 _DEMO_DIRECTORY = Path(__file__).parents[1] / "assets" / DEMO
@@ -30,8 +31,8 @@ def locate_model(model: str) -> ModelLocation:
         CheckpointError: there is none; says what was looked for.
         UnsupportedModelError: it is a file in a format that is not read.
     """
-    path = demo_directory() if model == DEMO else Path(model).expanduser()
-    if not path.exists():
+    path = demo_directory() if model == DEMO else expand_home(model)
+    if not os.path.exists(path):
         raise CheckpointError(
             f"model {model!r}: no such directory; give the path of a downloaded checkpoint "
             f"(config.json, *.safetensors, tokenizer.json), or {DEMO!r} for the bundled one"
@@ -59,7 +60,7 @@ def served_name(config: ModelConfig) -> str:
     """Return the name a model is served under: as configured, else its directory's."""
     if config.served_model_name:
         return config.served_model_name
-    path = Path(config.model).expanduser()
-    if config.model == DEMO or not path.exists():
+    path = expand_home(config.model)
+    if config.model == DEMO or not os.path.exists(path):
         return config.model
     return path.resolve().name if path.is_dir() else path.resolve().parent.name

@@ -3,14 +3,14 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lite.errors import CheckpointError, UnsupportedModelError
-from lite.formats.checkpoint import Checkpoint, open_checkpoint
+from lite.formats.checkpoint import Checkpoint, expand_home, open_checkpoint
+from lite.formats.scratch import scratch_directory
 from lite.models import declare
 from lite.models.fields import Fields
 from lite.models.location import locate_model
@@ -56,13 +56,12 @@ def quantize_checkpoint(
         CheckpointError: `target` exists, or cannot be written; says what is missing.
     """
     location = locate_model(source)
-    target = target.expanduser().absolute()
+    target = expand_home(target).absolute()
     _check_target(target)
     with open_checkpoint(location.config_file) as checkpoint:
         parts = _parts(checkpoint, quantization)
         kernels = load_kernels()
         try:
-            _check_space(target, sum(part_nbytes(part, kernels) for part in parts))
             _write(checkpoint, parts, target, quantization, kernels, progress)
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
@@ -79,9 +78,9 @@ def quantize_checkpoint(
 
 
 def _check_target(target: Path) -> None:
-    if target.exists() or target.is_symlink():
+    if os.path.lexists(target):
         raise CheckpointError(f"{target}: exists already; remove it, or name a new directory")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise CheckpointError(f"{target.parent}: no such directory; make it first")
 
 
@@ -115,8 +114,8 @@ def _write(
     progress: Callable[[int], Progress],
 ) -> None:
     """Write everything to a directory beside `target`, then rename it."""
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with scratch_directory(target.parent, f".{target.name}.") as scratch:
+        _check_space(target, sum(part_nbytes(part, kernels) for part in parts))
         count = progress(sum(part.num_weights for part in parts))
         packed = pack_parts(parts, checkpoint.tensors, kernels, count)
         write_packed(packed_file(scratch), parts, packed, kernels)
@@ -126,8 +125,6 @@ def _write(
         scratch.chmod(0o777 & ~_umask())
         # It fails where someone else put a directory with content there meanwhile.
         scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _copy_others(source: Path, target: Path) -> None:

@@ -5,9 +5,11 @@ import contextlib
 import functools
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import llvmlite
@@ -100,3 +102,36 @@ def _remove_unused(root: Path) -> None:
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def seal(files: Iterable[Path]) -> None:
+    """Append a digest of its content to each file that has none yet.
+
+    NOTE: Numba unpickles a file and ignores what follows, but hands the machine code of a damaged
+    one to LLVM, which ends the process.
+    """
+    for path in files:
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            if _is_sealed(content):
+                continue
+            # Complete or not there: other processes may be reading it.
+            sealed = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            try:
+                sealed.write_bytes(content + hashlib.sha256(content).digest())
+                sealed.replace(path)
+            finally:
+                sealed.unlink(missing_ok=True)
+
+
+def remove_unsealed(files: Iterable[Path]) -> None:
+    """Remove the files whose digest is missing or of another content."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            if not _is_sealed(path.read_bytes()):
+                path.unlink()
+
+
+def _is_sealed(content: bytes) -> bool:
+    size = hashlib.sha256().digest_size
+    return hashlib.sha256(content[:-size]).digest() == content[-size:]

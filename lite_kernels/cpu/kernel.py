@@ -10,7 +10,7 @@ import numba
 from numba import types
 from numba.extending import overload
 
-from lite_kernels.cpu.cache import kernel_directory
+from lite_kernels.cpu.cache import kernel_directory, remove_unsealed, seal
 from lite_kernels.cpu.isa import host_isa
 
 # NOTE: numpy error model: no Python exceptions for divisions, so loops vectorise.
@@ -101,14 +101,19 @@ class Kernel:
         options = dict(_OPTIONS)
         if self._fastmath:
             options["fastmath"] = self._fastmath
+        directory = kernel_directory(host_isa().name)
+        remove_unsealed(self._cached())
         # NOTE: Numba reads CACHE_DIR while it decorates; restored for the program around us.
         previous = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = kernel_directory(host_isa().name)
+        numba.config.CACHE_DIR = directory
         try:
-            return numba.cfunc(_SIGNATURE, cache=True, **options)(self._function)
+            compiled = numba.cfunc(_SIGNATURE, cache=True, **options)(self._function)
         except Exception:
             # What a damaged file raises is anything; an error of the code comes again below.
             self._remove_cached()
+        else:
+            seal(self._cached())
+            return compiled
         finally:
             numba.config.CACHE_DIR = previous
         # Nor must a full disk keep the engine from starting.
@@ -116,9 +121,14 @@ class Kernel:
 
     def _remove_cached(self) -> None:
         """Remove its files from the disk cache, so that the next process compiles it anew."""
-        for path in Path(kernel_directory(host_isa().name)).glob(f"*/{self.cache_name}.*"):
+        for path in self._cached():
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def _cached(self) -> list[Path]:
+        """Return its files in the disk cache."""
+        directory = Path(kernel_directory(host_isa().name))
+        return list(directory.glob(f"*/{self.cache_name}.*.nb[ci]"))
 
 
 def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., None]], Kernel]:

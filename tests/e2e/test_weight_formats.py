@@ -272,19 +272,45 @@ def test_an_interrupted_quantization_leaves_nothing_behind(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
 
 
-def test_a_terminated_quantization_leaves_nothing_behind(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_quantization_that_is_told_to_end_leaves_nothing_behind(
+    checkpoint: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    def terminate(*_: object) -> None:
-        assert any(path.name.startswith(".new.") for path in tmp_path.iterdir())
-        os.kill(os.getpid(), signal.SIGTERM)
+    code = (
+        "import os, sys; from lite.cli import main; from lite.models import quantize;"
+        f"quantize._copy_others = lambda *_: os.kill(os.getpid(), {int(number)});"
+        "sys.exit(main(['quantize', *sys.argv[1:]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, checkpoint, tmp_path / "new"], cwd=ROOT, check=False
+    )
+    assert done.returncode == 128 + number
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "original"]
 
-    monkeypatch.setattr("lite.models.quantize._copy_others", terminate)
-    with pytest.raises(SystemExit) as caught:
-        quantize(checkpoint, tmp_path / "new")
-    assert caught.value.code == 128 + signal.SIGTERM
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["original"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+def test_what_killed_processes_left_is_removed_by_the_next(
+    checkpoint: Path, tmp_path: Path, cache: Path
+) -> None:
+    for abandoned in (tmp_path / ".new.unfinished-12345678", cache / "unfinished-12345678"):
+        abandoned.mkdir(parents=True)
+        (abandoned / "model.safetensors").touch()
+    assert quantize(checkpoint, tmp_path / "new") == 0
+    answer(checkpoint, weights_cache=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "new", "original"]
+    assert [path.suffix for path in cache.iterdir()] == [".safetensors"]
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/new", "x" * 240, "x" * 300])
+def test_a_target_that_cannot_exist_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refusal(capsys, checkpoint, Path(name))
+    assert "no such directory" in message or "cannot be written: File name too long" in message
 
 
 # --- what does not fit together ------------------------------------------------------------------

@@ -175,6 +175,20 @@ def test_a_damaged_cache_file_is_compiled_again(copy):
         assert all(path.stat().st_size > 100 for path in (copy / "cache").rglob(pattern))
 
 
+def test_machine_code_with_a_changed_bit_is_compiled_again(copy):
+    assert finish(start(copy)) == "1"
+    for pattern in ("*.nbc", "*.nbi"):
+        damaged = {}
+        for path in (copy / "cache").rglob(pattern):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+            damaged[path] = bytes(content)
+        assert damaged
+        assert finish(start(copy)) == "1"
+        assert all(path.read_bytes() != content for path, content in damaged.items())
+
+
 def test_kernels_unused_for_a_month_are_removed(copy):
     old, recent = copy / "cache" / "kernels-old", copy / "cache" / "kernels-recent"
     for path in (old, recent):

@@ -29,3 +29,9 @@ def test_without_a_home_directory_there_is_no_cache(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(FileNotFoundError, match="no home directory"):
         cache_root()
+
+
+def test_a_cache_in_the_home_of_nobody_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITE_CACHE_DIR", "~no-such-user/cache")
+    with pytest.raises(FileNotFoundError, match="no home directory"):
+        cache_root()

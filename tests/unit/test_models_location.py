@@ -6,6 +6,7 @@ import pytest
 
 from lite.config import ModelConfig
 from lite.errors import CheckpointError, UnsupportedModelError
+from lite.formats.checkpoint import find_config
 from lite.models.location import locate_model, served_name
 
 
@@ -33,6 +34,15 @@ def test_demo_is_the_bundled_checkpoint_in_every_directory(
 def test_a_name_that_is_no_path_is_refused_with_the_remedy() -> None:
     with pytest.raises(CheckpointError, match=r"'org/model': no such directory; .*'demo'"):
         locate_model("org/model")
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/model", "x" * 300])
+def test_names_that_cannot_exist_are_refused_like_those_that_do_not(name: str) -> None:
+    with pytest.raises(CheckpointError, match="no such directory"):
+        locate_model(name)
+    with pytest.raises(CheckpointError, match="no such directory"):
+        find_config(name)
+    assert served_name(ModelConfig(model=name)) == name
 
 
 def test_a_gguf_file_is_refused(tmp_path: Path) -> None:
