@@ -62,7 +62,11 @@ def _cache_file(
     files = [checkpoint.config_file, *checkpoint.tensors.files]
     states = [(str(path.resolve()), path.stat()) for path in files]
     identity = (str(checkpoint.path.resolve()), kernels.device, kernels.dtype, quantization)
-    content = (VERSION, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in states])
+    # The change time too: copies that keep the modification time have it, and nothing can set it.
+    content = (
+        VERSION,
+        [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in states],
+    )
     return cache_root() / "weights" / f"{_digest(identity)}-{_digest(content)}{_SUFFIX}"
 
 

@@ -13,8 +13,9 @@ from lite_kernels.cpu.isa.memory import declare
 # Keys a softmax step takes together: four tiles.
 STEP_TILES = 4
 STEP_KEYS = 64
-# The running maximum before any key was seen: finite, so that differences never are NaN.
-NO_MAXIMUM = -1e30
+# The running maximum before any key was seen: the least finite float32, so that differences are
+# never NaN.
+NO_MAXIMUM = -float.fromhex("0x1.fffffep127")
 
 I8 = ir.IntType(8)
 I32 = ir.IntType(32)

@@ -45,6 +45,7 @@ _CONDITION = 320
 _STATE_BYTES = 448
 
 _SPINS = 200
+_MAX_THREADS = 1024  # more than that is a slip
 _FEW_ENTRIES = 512  # of a profiled program; more take a larger array
 
 
@@ -159,12 +160,15 @@ class Team:
     Runs are serialised. Not usable after a fork: threads do not survive it.
 
     Raises:
-        ValueError: less than one, or more than the system starts.
+        ValueError: fewer than 1, more than 1024, or more than the system starts.
     """
 
     def __init__(self, num_threads: int) -> None:
-        if num_threads < 1:
-            raise ValueError(f"num_threads is {num_threads}; it must be at least 1")
+        if not 1 <= num_threads <= _MAX_THREADS:
+            raise ValueError(
+                f"num_threads (or OMP_NUM_THREADS) is {num_threads}; it must be from 1 to "
+                f"{_MAX_THREADS}"
+            )
         self.num_threads = num_threads
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -175,28 +179,25 @@ class Team:
         self._observer: RunObserver | None = None
         self._clock_ns = np.empty(0, np.int64)
         _initialise.ctypes(0, 1, self._address)
-        # Loaded now: there may be no memory to map it into where threads could not be started.
-        _ = _dismiss.address
-        threads = [
-            threading.Thread(
+        _ = _dismiss.address  # there may be no memory to load it where threads cannot be started
+        # Those of them that started are stopped, also where one could not.
+        started: list[threading.Thread] = []
+        self._finalizer = weakref.finalize(self, _close, self._state, started, self._owner)
+        for tid in range(1, num_threads):
+            thread = threading.Thread(
                 target=_follow.ctypes,
                 args=(tid, num_threads, self._address),
                 name=f"lite-kernel-{tid}",
                 daemon=True,
             )
-            for tid in range(1, num_threads)
-        ]
-        started: list[threading.Thread] = []
-        self._finalizer = weakref.finalize(self, _close, self._state, started, self._owner)
-        for thread in threads:
             try:
                 thread.start()
             except RuntimeError:
                 self._finalizer()
                 raise ValueError(
-                    f"num_threads is {num_threads}, but the system starts no more than "
-                    f"{len(started) + 1} of them; set num_threads or OMP_NUM_THREADS to less, or "
-                    "raise the limit (ulimit -u, pids.max of the cgroup)"
+                    f"num_threads is {num_threads}, but the system starts no more than {tid} of "
+                    "them; set num_threads or OMP_NUM_THREADS to less, or raise the limit "
+                    "(ulimit -u, pids.max of the cgroup)"
                 ) from None
             started.append(thread)
 

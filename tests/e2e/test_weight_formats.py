@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -381,6 +382,20 @@ def test_a_changed_checkpoint_replaces_its_cached_weights(checkpoint: Path, cach
     (checkpoint / "config.json").touch()
     answer(checkpoint, weights_cache=True)
     assert [path for path in cache.iterdir() if path == new] == []
+
+
+def test_other_weights_of_the_same_size_and_time_are_not_taken_for_the_cached_ones(
+    checkpoint: Path, tmp_path: Path, cache: Path
+) -> None:
+    first = answer(checkpoint, weights_cache=True)
+    other = make_checkpoint(tmp_path / "other", gain=3.0, seed=1)
+    before = packed_file(checkpoint).stat()
+    os.utime(packed_file(other), ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.copy2(packed_file(other), packed_file(checkpoint))
+    after = packed_file(checkpoint).stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert answer(checkpoint, weights_cache=True) == answer(other) != first
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_formats_of_one_checkpoint_are_cached_side_by_side(checkpoint: Path, cache: Path) -> None:

@@ -159,10 +159,11 @@ def test_a_sequence_of_nans_stays_alone(kernels, quantization):
     assert np.isnan(broken.values(got[1])).all()
 
 
-def test_large_scores_do_not_overflow(kernels, quantization):
+@pytest.mark.parametrize("scale", [1e2, 1e17])
+def test_large_scores_do_not_overflow(kernels, quantization, scale):
     ours, theirs = _pair(kernels, [100], (2, 1, 64), quantization=quantization)
     for sequences in (ours, theirs):
-        sequences.qkv[0][:, : 3 * 64] *= 100.0
+        sequences.qkv[0][:, : 3 * 64] *= np.float32(scale)
     got, expected = ours.whole(), theirs.whole()
     assert np.isfinite(ours.values(got[0])).all()
     _assert_close(kernels, 64, got, expected, quantization)

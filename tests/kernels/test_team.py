@@ -212,9 +212,10 @@ def test_a_forgotten_team_ends_its_threads():
     assert threading.active_count() == before
 
 
-def test_a_team_has_at_least_one_thread():
-    with pytest.raises(ValueError, match="at least 1"):
-        Team(0)
+@pytest.mark.parametrize("number", [-1, 0, 1025, 10**30])
+def test_a_team_has_one_to_some_threads(number):
+    with pytest.raises(ValueError, match=rf"is {number}; it must be from 1 to 1024$"):
+        Team(number)
 
 
 def test_threads_that_the_system_does_not_start_are_refused_with_their_number(monkeypatch):
