@@ -15,9 +15,12 @@ build:  ## compile the Cython modules where they stand
 test:
 	$(PYTHON) -m pytest -m "not slow and not gpu"
 
-test-debug:  ## unit and fuzz tests with Cython's checks on, then the ordinary build again
+SCHEDULING_TESTS := $(addprefix tests/unit/test_,block_pool.py prefix_cache.py scheduler.py core.py) \
+	tests/fuzz/test_scheduling.py tests/fuzz/test_engine.py
+
+test-debug:  ## what runs Cython modules, with Cython's checks on, then the ordinary build again
 	LITE_CYTHON_DEBUG=1 $(PYTHON) setup.py --quiet build_ext --inplace
-	$(PYTHON) -m pytest -m "not slow and not gpu" tests/unit tests/fuzz; \
+	$(PYTHON) -m pytest -m "not slow and not gpu" $(SCHEDULING_TESTS); \
 	status=$$?; $(PYTHON) setup.py --quiet build_ext --inplace && exit $$status
 
 test-slow:

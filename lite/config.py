@@ -23,7 +23,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_model_len: Positive | None = None
     chat_template: str | None = None  # a file
     generation_config: Literal["auto", "none"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
 
 
 class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     num_kv_blocks: Positive | None = None
     kv_cache_memory: Positive | None = None  # bytes
     memory_fraction: Fraction = 0.8
-    max_num_seqs: Positive = 256
+    max_num_seqs: Annotated[int, Meta(ge=1, le=65536)] = 256
     max_num_batched_tokens: Positive = 2048
     enable_prefix_caching: bool = True
     max_waiting_requests: Positive = 1024

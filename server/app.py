@@ -127,7 +127,7 @@ def fingerprint(config: Config) -> str:
     """Return `system_fingerprint`: changes with whatever may change an output."""
     # Where the packed weights were kept changes no bit of them.
     model = msgspec.structs.replace(config.model, weights_cache=False)
-    decides = (__version__, model, config.engine.device)
+    decides = (__version__, model, config.engine.device, config.engine.kv_cache_dtype)
     digest = hashlib.sha256(msgspec.json.encode(decides)).hexdigest()
     return f"fp_{digest[:12]}"
 

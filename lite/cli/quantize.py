@@ -44,9 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     config = command_config(loaded)
     configure(config.log)
     quantization = config.model.quantization or _DEFAULT
-    if config.model.quantization is None and loaded.origins[_SETTING].startswith("flag"):
+    origin = loaded.origins[_SETTING]
+    if config.model.quantization is None and origin.startswith(("flag", "environment")):
         raise ConfigError(
-            "--quantization is none, which is no format to write; choose int8 or int4."
+            f"{origin}: none is no format to write checkpoints in; choose int8 or int4."
         )
     with _cleaned_up_if_stopped(), ExitStack() as stack:
 

@@ -63,6 +63,7 @@ class EngineCore:
             max_num_batched_tokens=engine.max_num_batched_tokens,
             max_blocks_per_seq=-(-model.plan.max_model_len // engine.block_size),
         )
+        self._runner.reserve(self._batch)
         self._observer: EngineObserver = NullObserver()
         self._trace = trace
         self._requests: dict[Key, Request] = {}
@@ -107,7 +108,7 @@ class EngineCore:
 
         Raises:
             CheckpointError: the weights give NaN or infinite logits.
-            EngineError: the kernels do not work on this machine.
+            UnsupportedModelError: the kernels cannot run it on this machine.
         """
         self._add(warm_up_request(self._model.plan.max_model_len), None)
         while self.has_work():

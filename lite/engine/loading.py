@@ -195,8 +195,10 @@ def num_parameters(decoder: Decoder) -> int:
 
 def activations_nbytes(decoder: Decoder, kernels: Kernels, engine: EngineConfig) -> int:
     """Return the bytes of workspace, kernel scratch and logits, rounded up generously."""
-    workspace = workspace_nbytes(decoder, kernels, max_num_tokens=engine.max_num_batched_tokens)
+    num_tokens = engine.max_num_batched_tokens
+    workspace = workspace_nbytes(decoder, kernels, max_num_tokens=num_tokens)
     logits = min(MAX_LOGITS_ROWS, engine.max_num_seqs) * decoder.vocab_size * 4
-    # The kernels keep a normalised copy of a step's rows.
-    scratch = engine.max_num_batched_tokens * decoder.hidden_size * 4
-    return workspace + logits + scratch
+    # The kernels keep a step's rows as a product reads them.
+    scratch = num_tokens * max(decoder.hidden_size, decoder.mlp.intermediate_size) * 4
+    block_tables = engine.max_num_seqs * -(-decoder.max_model_len // engine.block_size) * 4
+    return workspace + logits + scratch + block_tables

@@ -46,6 +46,14 @@ class Runner:
         self._draws = False
         self._programs: OrderedDict[_Shape, Program] = OrderedDict()
 
+    def reserve(self, batch: Batch) -> None:
+        """Make the kernels allocate what the largest step of `batch` needs, once for all steps.
+
+        Else every longer step would leave the memory of the shorter ones to their programs.
+        """
+        with self._model.kernels.record():
+            self._forward(batch, (batch.max_num_batched_tokens, 1, 0, False))
+
     @property
     def has_dynamic_rope(self) -> bool:
         """Whether `launch` needs the sequences' prompt lengths."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lite.errors import CheckpointError, EngineError, NotFiniteError, from_text
+from lite.errors import CheckpointError, NotFiniteError, UnsupportedModelError, from_text
 from lite.messages import GenerateRequest, SamplingSpec, TokenOutput
 
 _NUM_PROMPT_TOKENS = 16
@@ -30,7 +30,7 @@ def check_warm_up(output: TokenOutput, model_name: str) -> None:
 
     Raises:
         CheckpointError: the weights give NaN or infinite logits.
-        EngineError: the kernels do not work on this machine.
+        UnsupportedModelError: the kernels cannot run it on this machine.
     """
     if output.error is None:
         return
@@ -40,4 +40,4 @@ def check_warm_up(output: TokenOutput, model_name: str) -> None:
             f"model {model_name!r}: the weights give NaN or infinite logits; the files are "
             "damaged, or their numbers are too large for this dtype."
         )
-    raise EngineError(f"The warm-up failed: {error}")
+    raise UnsupportedModelError(f"model {model_name!r} cannot be run: {error}")

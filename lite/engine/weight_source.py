@@ -49,7 +49,8 @@ class WeightSource:
             parts=model_parts(decoder, tied=tied, quantization=quantization),
             quantization=quantization,
             is_packed=is_packed,
-            is_cached=model.weights_cache,
+            # Weights that come from no file have nothing that tells them apart.
+            is_cached=model.weights_cache and bool(checkpoint.tensors.files),
         )
 
     def load(self, kernels: Kernels) -> Packed:

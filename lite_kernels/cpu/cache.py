@@ -19,23 +19,38 @@ import numba
 from lite_kernels.cache_root import cache_root
 
 PACKAGE = Path(__file__).resolve().parent.parent
+# Variables that change what Numba's compiler makes.
+_NUMBA_OPTIONS = frozenset(
+    f"NUMBA_{name}"
+    for name in (
+        "BOUNDSCHECK",
+        "CPU_FEATURES",
+        "CPU_NAME",
+        "DEBUGINFO",
+        "ENABLE_AVX",
+        "LOOP_VECTORIZE",
+        "OPT",
+        "SLP_VECTORIZE",
+    )
+)
 _UNUSED_AFTER_S = 30 * 24 * 3600.0
 
 
 def source_hash(root: Path = PACKAGE) -> str:
-    """Hash every Python source below `root`, names included.
+    """Hash every Python source below `root`, with its name and the time of its last change.
 
-    NOTE: Numba notices changes of the file that holds a kernel, but not of a helper it inlines.
+    NOTE: Numba refuses a kernel whose file has another time, and does not notice changes of the
+    files whose helpers it inlines.
     """
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0")
+        digest.update(f"{path.relative_to(root)}\0{path.stat().st_mtime_ns}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
 def cache_key(isa: str) -> str:
-    """Hash of everything that decides the machine code: sources, compiler, CPU and ISA.
+    """Hash of what decides the machine code: sources, compiler, its options, CPU and ISA.
 
     And of the place of the sources, since Numba keeps those of different places apart.
     """
@@ -48,6 +63,7 @@ def cache_key(isa: str) -> str:
         llvm.get_host_cpu_name(),
         features,
         isa,
+        *sorted(f"{name}={value}" for name, value in os.environ.items() if name in _NUMBA_OPTIONS),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -58,6 +74,9 @@ def kernel_directory(isa: str) -> str:
 
     It lies below `cache_root()`, or, where that is not writable, is one of this process that is
     removed at exit and holds a copy of the kernels that could not be added to.
+
+    Raises:
+        ValueError: there is no writable directory at all.
     """
     name = f"kernels-{cache_key(isa)}"
     try:
@@ -69,7 +88,13 @@ def kernel_directory(isa: str) -> str:
         _remove_unused(root)
     except OSError:
         # SAFETY: never a fixed name below a shared /tmp: cached kernels are executed.
-        own = tempfile.mkdtemp(prefix="lite-kernels-")
+        try:
+            own = tempfile.mkdtemp(prefix="lite-kernels-")
+        except OSError:
+            raise ValueError(
+                "compiled kernels can be stored neither in the cache nor in a temporary directory; "
+                "set LITE_CACHE_DIR or TMPDIR to a writable directory"
+            ) from None
         atexit.register(shutil.rmtree, own, ignore_errors=True)
         return str(_copy_kernels(name, Path(own) / name))
     return str(path)
@@ -79,7 +104,7 @@ def keeps_kernels(isa: str) -> bool:
     """Tell whether what is compiled now is still there at the next start."""
     try:
         return Path(kernel_directory(isa)).is_relative_to(cache_root())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return False
 
 

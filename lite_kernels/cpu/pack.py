@@ -192,8 +192,6 @@ def _check(weights: Sequence[Array], biases: Sequence[Array | None]) -> int:
                 f"a weight is {weight.dtype} {weight.shape}; "
                 f"it must be float32, float16 or uint16 (bfloat16 bits), [N, {in_features}]"
             )
-        if weight.dtype != weights[0].dtype:
-            raise ValueError("the weights of one linear must have one dtype")
         if bias is not None and bias.shape != (weight.shape[0],):
             raise ValueError(f"a bias is {bias.shape}; it must be ({weight.shape[0]},)")
     return int(in_features)
@@ -210,6 +208,8 @@ def _pack(
     is_gated: bool,
 ) -> PackedLinear:
     """Pack row order[i] of the stacked weights as column i of the panels; -1 is a zero column."""
+    if len({weight.dtype for weight in weights}) > 1:
+        weights = [to_float32(weight) for weight in weights]
     sources = [np.ascontiguousarray(weight) for weight in weights]
     addresses = np.concatenate(
         [

@@ -55,6 +55,19 @@ def _store_key(key, tile, lane, dtype):
 
 
 @jit
+def _is_finite(value, dtype):
+    """Tell whether all of a float32 array is finite, also once it is rounded to `dtype`."""
+    # PERF: integers, so that this is vector code.
+    bits = value.view(np.uint32)
+    largest = np.uint32(0)
+    for d in range(bits.size):
+        largest = max(largest, bits[d] & np.uint32(0x7FFFFFFF))
+    if bytes_of(dtype) == 2:
+        return largest < np.uint32(0x7F7F8000)
+    return largest < np.uint32(0x7F800000)
+
+
+@jit
 def _store_value(value, tile, lane, padded, dtype):
     """Write one token's value into a tile: [8][Dp][2] bfloat16, [16][Dp] float32.
 
@@ -78,8 +91,18 @@ def _store_value(value, tile, lane, padded, dtype):
 
 
 def _store_floats(cache, dtype, args, key, value, key_tile, value_tile, lane):
-    """Write one token's key and value into tiles of the kernels' dtype."""
+    """Write one token's key and value into tiles of the kernels' dtype; `key` is overwritten.
+
+    A value that is not finite is stored as zeros with a key of NaNs: it makes the same queries
+    NaN, but not those that must not see it, since the weight 0 times NaN would be NaN.
+    """
+    is_finite = _is_finite(value, dtype)
+    if not is_finite:
+        key[:] = np.float32(np.nan)
     _store_key(key, key_tile, lane, dtype)
+    if not is_finite:
+        key[:] = np.float32(0.0)
+        value = key
     _store_value(value, value_tile, lane, (key.size + 15) // 16 * 16, dtype)
 
 

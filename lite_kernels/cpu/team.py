@@ -6,6 +6,7 @@ between runs (no CPU, no GIL) and meet at an atomic barrier after each entry.
 
 import os
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -46,6 +47,7 @@ _STATE_BYTES = 448
 
 _SPINS = 200
 _MAX_THREADS = 1024  # more than that is a slip
+_LAST_RUN_S = 2.0  # how long a process that ends waits for the program that runs
 _FEW_ENTRIES = 512  # of a profiled program; more take a larger array
 
 
@@ -130,11 +132,12 @@ def _follow(tid, num_threads, state):
         # NOTE: atomic loads, so that the compiler rereads them after each wake-up.
         while atomic_load(state + _RUN) == run and atomic_load(state + _STOPPED) == 0:
             condition_wait(state + _CONDITION, state + _MUTEX)
-        stopped = atomic_load(state + _STOPPED)
-        run = atomic_load(state + _RUN)
+        latest = atomic_load(state + _RUN)
         mutex_unlock(state + _MUTEX)
-        if stopped != 0:
+        if latest == run:
             return
+        # Also when the team was stopped meanwhile: the others wait for this thread.
+        run = latest
         _execute(tid, num_threads, state)
 
 
@@ -150,8 +153,9 @@ def _close(state: np.ndarray, threads: list[threading.Thread], owner: int) -> No
     if os.getpid() != owner:
         return
     _dismiss.ctypes(0, 1, state.ctypes.data)
+    deadline_s = time.monotonic() + _LAST_RUN_S
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
 class Team:
@@ -203,14 +207,14 @@ class Team:
 
     def run(self, program: Program) -> None:
         """Execute every entry of a finished program on all threads; return when all are done."""
-        if not self._finalizer.alive:
-            raise RuntimeError("the kernels are closed; load them again")
         if os.getpid() != self._owner:
             raise RuntimeError(
                 "kernel threads do not survive a fork; load the kernels in the child"
             )
         assert program.address, "the program is still being recorded"
         with self._lock:
+            if not self._finalizer.alive:
+                raise RuntimeError("the kernels are closed; load them again")
             self._state[_ENTRIES // 8] = program.address
             self._state[_NUM_ENTRIES // 8] = program.num_entries
             observer = self._observer

@@ -15,14 +15,21 @@ import pytest
 
 from lite import LLM, CheckpointError, ConfigError, SamplingParams, UnsupportedModelError
 from lite.cli import main
-from lite.config import Config, ModelConfig
+from lite.config import Config, EngineConfig, ModelConfig
 from lite.engine.weights_cache import _fill
 from lite.formats.safetensors import SafetensorsFile
 from lite.models.packed_weights import packed_file
 from lite_kernels.cpu.cache import kernel_directory
 from lite_kernels.cpu.isa import ISAS, host_isa, supported
+from lite_kernels.dtypes import from_bfloat16
 from server.app import fingerprint
-from tests.checkpoints import make_checkpoint
+from tests.checkpoints import (
+    make_checkpoint,
+    make_config,
+    make_tensors,
+    make_tokenizer,
+    write_safetensors,
+)
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ("int8", "int4")
@@ -157,7 +164,8 @@ def test_every_report_names_the_format(
 def test_the_fingerprint_of_a_server_tells_formats_apart() -> None:
     settings: list[Any] = [{}, {"quantization": "int8"}, {"quantization": "int4"}]
     prints = {fingerprint(Config(model=ModelConfig(**given))) for given in settings}
-    assert len(prints) == 3
+    prints.add(fingerprint(Config(engine=EngineConfig(kv_cache_dtype="int8"))))
+    assert len(prints) == 4
     assert fingerprint(Config(model=ModelConfig(weights_cache=True))) in prints
 
 
@@ -206,10 +214,14 @@ def test_an_existing_target_is_refused_and_left_alone(
 
 
 def test_no_format_is_no_format_to_write(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["quantize", "demo", str(tmp_path / "new"), "--quantization", "none"]) == 2
-    assert "choose int8 or int4" in capsys.readouterr().err
+    target = str(tmp_path / "new")
+    assert main(["quantize", "demo", target, "--quantization", "none"]) == 2
+    assert "flag --quantization: none is no format" in capsys.readouterr().err
+    monkeypatch.setenv("LITE_QUANTIZATION", "none")
+    assert main(["quantize", "demo", target]) == 2
+    assert "environment LITE_QUANTIZATION: none is no format" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
@@ -396,6 +408,24 @@ def test_other_weights_of_the_same_size_and_time_are_not_taken_for_the_cached_on
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert answer(checkpoint, weights_cache=True) == answer(other) != first
     assert len(list(cache.iterdir())) == 1
+
+
+def test_made_up_weights_are_not_cached(checkpoint: Path, cache: Path) -> None:
+    model = ModelConfig(model=str(checkpoint), load_format="dummy", weights_cache=True)
+    with LLM.from_config(Config(model=model, engine=EngineConfig(num_kv_blocks=16))):
+        pass
+    assert not cache.exists()
+
+
+def test_projections_of_different_dtypes_are_packed_together(checkpoint: Path) -> None:
+    tensors = make_tensors(make_config(vocab_size=make_tokenizer(checkpoint)))
+    answers = []
+    for name in (None, "q_proj", "up_proj"):
+        key = f"model.layers.0.{'self_attn' if name == 'q_proj' else 'mlp'}.{name}.weight"
+        other = {key: from_bfloat16(tensors[key])} if name else {}
+        write_safetensors(checkpoint / "model.safetensors", tensors | other)
+        answers.append(answer(checkpoint))
+    assert answers[1] == answers[2] == answers[0]
 
 
 def test_formats_of_one_checkpoint_are_cached_side_by_side(checkpoint: Path, cache: Path) -> None:

@@ -3,8 +3,6 @@
 import os
 import random
 import struct
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import pytest
 from lite.engine.core import EngineCore
 from lite.engine.loading import LoadedModel
 from lite.messages import GenerateRequest, TokenOutput
-from lite_kernels.cpu.isa import ISAS, supported
+from lite_kernels.cpu.isa import Isa
 from tests.engines import make_core, request, tiny_model
+from tests.instruction_sets import OTHERS, run_tests
 
 # (dtype, checkpoint overrides): grouped heads with a norm, a window shorter than the prompts,
 # keys that depend on the prompt's length from position 64 on, each quantization, and int8 keys
@@ -43,6 +42,8 @@ MODELS = {
 }
 NUM_SCHEDULES = 432
 NUM_PARTS = 4
+# The others are among the slow tests.
+USUAL_ISAS = ("avx512", "avx2", "generic")
 
 # Per output: token ids and the bits of each reported logprob.
 Trace = dict[tuple[str, int], tuple[list[int], list[bytes]]]
@@ -154,19 +155,15 @@ def _trace(outputs: list[TokenOutput]) -> Trace:
     return trace
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif("LITE_CPU_ISA" in os.environ, reason="an instruction set is chosen already")
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "generic"])
-def test_lesser_instruction_sets_keep_the_bits_too(isa: str) -> None:
-    if isa not in {known.name for known in ISAS if supported(known)}:
-        pytest.skip(f"this CPU has no {isa}")
+@pytest.mark.parametrize(
+    "isa",
+    [
+        pytest.param(isa, id=isa.name, marks=() if isa.name in USUAL_ISAS else pytest.mark.slow)
+        for isa in OTHERS
+    ],
+)
+def test_lesser_instruction_sets_keep_the_bits_too(isa: Isa) -> None:
     test = f"{__file__}::{test_any_schedule_gives_the_bits_of_running_alone.__name__}"
-    # One process has one instruction set.
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *(f"{test}[{model}-0]" for model in MODELS)],
-        env=os.environ | {"LITE_CPU_ISA": isa},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    run_tests(isa.name, [f"{test}[{model}-0]" for model in MODELS])

@@ -1,6 +1,6 @@
 """Paged attention on the CPU: right, and the same bits in every schedule.
 
-Runs with the ISA that `LITE_CPU_ISA` names; `test_attention_isa.py` repeats it for every one.
+Runs with the ISA that `LITE_CPU_ISA` names; `test_instruction_sets.py` repeats it for every one.
 """
 
 import numpy as np
@@ -157,6 +157,25 @@ def test_a_sequence_of_nans_stays_alone(kernels, quantization):
     np.testing.assert_array_equal(got[0], expected[0])
     np.testing.assert_array_equal(got[2], expected[2])
     assert np.isnan(broken.values(got[1])).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.4e38])
+@pytest.mark.parametrize("window", [0, 30])
+def test_a_value_that_is_not_finite_reaches_no_query_that_must_not_see_it(
+    kernels, quantization, value, window
+):
+    options = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 64, "quantization": quantization}
+    clean = PagedSequences(kernels, [120], **options).whole(window=window)[0]
+    broken = PagedSequences(kernels, [120], **options)
+    broken.qkv[0][50, 6 * 64 + 3] = value  # of the first key/value head
+    for out in (broken.whole(window=window)[0], *broken.step([(0, 40, 120)], window=window)):
+        first = 120 - len(out)
+        seen = range(50, 80 if window else 120)
+        blind = [n for n in range(first, 120) if n not in seen]
+        np.testing.assert_array_equal(out[[n - first for n in blind]], clean[blind])
+        if not np.isfinite(value):
+            hit = broken.values(out)[[n - first for n in seen], : 2 * 64]
+            assert np.isnan(hit).any(axis=1).all()
 
 
 @pytest.mark.parametrize("scale", [1e2, 1e17])

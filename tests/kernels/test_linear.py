@@ -1,6 +1,6 @@
 """Linear layers, norms and embeddings on the CPU against float64, and their batch invariance.
 
-Runs with the ISA that `LITE_CPU_ISA` names; `test_linear_isa.py` repeats it for every one.
+Runs with the ISA that `LITE_CPU_ISA` names; `test_instruction_sets.py` repeats it for every one.
 """
 
 import math
@@ -166,6 +166,15 @@ def test_every_source_dtype_packs_to_the_same_values_as_numpy(setup, source):
     for table in (setup.kernels.pack_linear([weight]), setup.kernels.pack_embedding(weight)):
         setup.kernels.embed(ids, table, out)
         assert np.array_equal(out, expected)
+
+
+def test_parts_of_different_dtypes_pack_to_the_values_of_one(setup):
+    parts = [to_bfloat16(setup.normal(n, 50)) for n in (5, 40)]
+    mixed = [from_bfloat16(parts[0]), parts[1]]
+    x, weight = setup.normal(3, 50), setup.normal(50)
+    for pack in (setup.kernels.pack_linear, lambda two: setup.kernels.pack_linear(two[::-1])):
+        outs = [setup.norm_linear(x, weight, pack(given)) for given in (parts, mixed)]
+        assert np.array_equal(*outs)
 
 
 def test_float16_packing_is_exact_for_every_bit_pattern():

@@ -1,6 +1,6 @@
 """Quantized linears on the CPU against the reference, bit for bit, and their batch invariance.
 
-Runs with the ISA that `LITE_CPU_ISA` names; `test_quantized_isa.py` repeats it for every one.
+Runs with the ISA that `LITE_CPU_ISA` names; `test_instruction_sets.py` repeats it for every one.
 """
 
 import numpy as np

@@ -205,6 +205,39 @@ def test_closing_joins_the_threads_and_further_runs_are_refused():
         team.run(program)
 
 
+def test_a_run_that_waited_while_the_team_was_closed_is_refused():
+    team = Team(2)
+    program = make_program((count_threads, np.zeros(3, np.int64)))
+    errors = []
+
+    def run():
+        with pytest.raises(RuntimeError, match="closed") as raised:
+            team.run(program)
+        errors.append(raised)
+
+    with team._lock:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        time.sleep(0.05)
+        team._finalizer()
+    thread.join(10.0)
+    assert errors
+
+
+def test_a_team_that_is_ended_in_the_middle_of_a_run_finishes_it():
+    values = np.zeros(64, np.float32)
+    program = make_program(*[(add_to_all, values, values.size, 1.0)] * 200)
+    for _ in range(50):
+        values[:] = 0.0
+        team = Team(3)
+        thread = threading.Thread(target=team.run, args=(program,), daemon=True)
+        thread.start()
+        team._finalizer()  # as at the end of the process: without the lock
+        thread.join(10.0)
+        assert not thread.is_alive()
+        assert set(values) <= {0.0, 200.0}
+
+
 def test_a_forgotten_team_ends_its_threads():
     before = threading.active_count()
     team = Team(3)

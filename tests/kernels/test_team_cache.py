@@ -144,9 +144,11 @@ def test_a_cache_that_is_read_only_is_read(copy):
         "import numba; numba.__version__ = '0.0'",
         "import llvmlite; llvmlite.__version__ = '0.0'",
         "import os; os.environ['LITE_CPU_ISA'] = 'generic'",
+        "import os; os.environ['NUMBA_OPT'] = '1'",
+        "import os, lite_kernels.interface as changed; os.utime(changed.__file__)",
     ],
 )
-def test_another_compiler_or_instruction_set_compiles_again(copy, change):
+def test_another_compiler_or_instruction_set_or_time_compiles_again(copy, change):
     listed = "from lite_kernels.cpu.cache import kernel_directory\n"
     listed += "from lite_kernels.cpu.isa import host_isa\nprint(kernel_directory(host_isa().name))"
     first, again = (finish(start(copy, listed)) for _ in range(2))
@@ -162,6 +164,15 @@ def test_processes_that_start_together_share_a_cold_cache(copy):
 def test_a_cache_directory_that_cannot_be_written_is_no_obstacle(copy):
     (copy / "file").write_text("not a directory")
     assert finish(start(copy, LITE_CACHE_DIR=str(copy / "file" / "cache"))) == "1"
+
+
+def test_no_writable_directory_at_all_is_refused(copy):
+    (copy / "file").write_text("not a directory")
+    nowhere = "import tempfile; tempfile.tempdir = '/nowhere'\n"
+    load = nowhere + "import lite_kernels; lite_kernels.load('cpu', dtype='float32')"
+    process = start(copy, load, LITE_CACHE_DIR=str(copy / "file" / "cache"))
+    assert "set LITE_CACHE_DIR or TMPDIR to a writable directory" in process.communicate()[1]
+    assert process.returncode == 1
 
 
 def test_a_damaged_cache_file_is_compiled_again(copy):

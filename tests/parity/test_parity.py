@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lite_kernels.cpu.isa import Isa
 from tests.checkpoints import checksum, make_checkpoint
+from tests.instruction_sets import OTHERS, run_tests
 from tests.parity.cases import CASES, NUM_STEPS
 from tests.parity.driver import SequenceDriver
 
@@ -82,3 +84,13 @@ def test_bfloat16_is_as_close_to_float32_as_hugging_faces_bfloat16(
     # The tolerance is what Hugging Face's own bfloat16 shows over all positions of this case.
     assert errors.mean() <= golden["bfloat16_mean_error"]
     assert errors.max() <= golden["bfloat16_max_error"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("isa", OTHERS, ids=lambda isa: isa.name)
+def test_lesser_instruction_sets_agree_with_hugging_face_too(isa: Isa) -> None:
+    test = f"{__file__}::{test_float32_gives_hugging_faces_greedy_ids_and_logits.__name__}"
+    run_tests(
+        isa.name, [f"{test}[{name}-cpu-{chunk_size}]" for name in CASES for chunk_size in (None, 7)]
+    )

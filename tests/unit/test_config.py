@@ -297,6 +297,11 @@ def test_text_that_is_no_positive_integer_is_refused(text: str) -> None:
         read_setting("engine.kv_cache_memory", text)
 
 
+def test_numbers_that_make_no_sense_are_refused_with_their_limits() -> None:
+    assert "an integer >= 0" in refusal("model: {seed: -1}")
+    assert "65536" in refusal("engine: {max_num_seqs: 3000000000}")
+
+
 def test_none_clears_what_may_be_none() -> None:
     text = "engine: {queue_timeout_s: 3}"
     assert load(text, {"LITE_QUEUE_TIMEOUT_S": "none"}).config.engine.queue_timeout_s is None

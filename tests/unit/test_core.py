@@ -9,7 +9,7 @@ import pytest
 
 from lite.engine.core import EngineCore
 from lite.engine.loading import LoadedModel
-from lite.errors import CheckpointError
+from lite.errors import CheckpointError, UnsupportedModelError
 from lite.messages import TokenOutput
 from tests.engines import make_core, request, run, tiny_model, tokens_of
 
@@ -237,6 +237,29 @@ def test_weights_of_nan_are_refused_at_the_start(tmp_path: Path) -> None:
     core.model.weights.final_norm[:] = np.nan
     with pytest.raises(CheckpointError, match="the weights give NaN or infinite logits"):
         core.warm_up()
+
+
+def test_a_model_that_the_kernels_cannot_run_is_refused_at_the_start(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core(model)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("a vocabulary of 600000 tokens is more than sampling supports")
+
+    monkeypatch.setattr(core.model.kernels, "sample", refuse)
+    with pytest.raises(UnsupportedModelError, match=r"cannot be run: .* 600000 tokens"):
+        core.warm_up()
+
+
+def test_longer_steps_take_no_more_memory_for_rows(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core(model, max_num_batched_tokens=64, enable_prefix_caching=False)
+    monkeypatch.setattr("lite_kernels.cpu.linear.empty_aligned", lambda *_: pytest.fail("grown"))
+    for length in (5, 6, 64):
+        core.add(request("a", range(length), max_tokens=2), "owner")
+        assert len(tokens_of(run(core), "a")) == 2
 
 
 def test_a_row_of_nan_fails_its_sequence_only(
