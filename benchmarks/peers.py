@@ -118,6 +118,17 @@ def _serve(args: argparse.Namespace) -> None:
     servers, skipped = _choose(
         all_servers(args.scratch, model, num_threads=args.threads, num_clients=args.clients), args
     )
+    settings = _settings(args)
+
+    def save(found: dict[str, Any]) -> None:
+        figures = {
+            "settings": settings,
+            "servers": found,
+            "skipped": skipped,
+            "comparison": compare_servers(found),
+        }
+        write_result(f"peers-serve-{args.model.name}", figures, args.out)
+
     found = measure_servers(
         servers,
         args.scratch,
@@ -127,18 +138,13 @@ def _serve(args: argparse.Namespace) -> None:
         num_repeats=args.repeats,
         vocab_size=read_config(args.model)["bos_token_id"],
         report=_report,
+        save=save,
     )
     for name, server in found.items():
         if any(is_disturbed(run) for run in server.get("runs", ())):
             _report(f"{name} WAS DISTURBED by other processes; see the runs")
-    figures = {
-        "settings": _settings(args),
-        "servers": found,
-        "skipped": skipped,
-        "comparison": compare_servers(found),
-    }
-    write_result(f"peers-serve-{args.model.name}", figures, args.out)
-    _show(figures)
+    save(found)
+    print(format_rows(compare_servers(found)))
 
 
 def _table(args: argparse.Namespace) -> None:

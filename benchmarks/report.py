@@ -1,6 +1,7 @@
 """What every benchmark writes down besides its figures: which commit, on which machine."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,5 +35,7 @@ def write_result(name: str, figures: Mapping[str, Any], out: str | Path | None =
         "figures": figures,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(record, indent=2) + "\n")
+    unfinished.replace(path)
     return path

@@ -48,7 +48,7 @@ class _Connection:
         """Take what has arrived; return whether the response is complete.
 
         Raises:
-            ConnectionError: the server refused, or ended the stream early.
+            ConnectionError: the server refused, ended the stream early, or sent something else.
         """
         try:
             data = self.socket.recv(1 << 16)
@@ -62,8 +62,11 @@ class _Connection:
             return False
         *lines, self._pending = self._pending.split(b"\n")
         for line in lines:
-            if line.startswith(b"data: ") and self._take_event(line[6:].strip(), now_s):
-                return True
+            try:
+                if line.startswith(b"data: ") and self._take_event(line[6:].strip(), now_s):
+                    return True
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ConnectionError(f"the server sent no event but {line[:200]!r}") from error
         if not data:
             raise ConnectionError("the stream ended without [DONE]")
         return False

@@ -1,5 +1,7 @@
 """The HTTP servers: how each is started, and when it is ready."""
 
+import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -104,6 +106,8 @@ def _llama(scratch: Path, model: Path, name: str, num_threads: int, num_clients:
         "--ctx-size": 512 * num_clients,
         "--batch-size": 2048,
         "--ubatch-size": 512,
+        # Otherwise what idle slots hold is copied to host memory, whatever "cache_prompt" says.
+        "--cache-ram": 0,
     }
     command = [str(binary), "--model", str(gguf), "--host", "127.0.0.1", "--port", str(port)]
     command += [text for option, size in sizes.items() for text in (option, str(size))]
@@ -183,7 +187,7 @@ class RunningServer:
             try:
                 with urllib.request.urlopen(url, timeout=5.0):
                     return
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 time.sleep(0.5)
         raise ServerError(f"not ready within {START_TIMEOUT_S:.0f} s; see {self._log}")
 
@@ -200,7 +204,8 @@ class RunningServer:
             self._process.kill()
             self._process.wait()
         for pid in list(session_pids(self._process.pid)):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,20 @@ def measure_servers(
     num_repeats: int,
     vocab_size: int,
     report: Callable[[str], None],
+    save: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Return name -> figures of each server; those that cannot start have an "error"."""
-    figures: dict[str, Any] = {}
+    """Return name -> figures of each server; those that do not start, or fail, have an "error".
+
+    `save` gets what has been found after every repeat, since a run may be ended.
+    """
+    errors: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         running = []
         for server in servers:
             try:
                 running.append(_start(server, scratch, num_threads, stack))
-            except ServerError as error:
-                figures[server.name] = {"error": str(error)}
+            except (OSError, ServerError) as error:
+                errors[server.name] = str(error)
                 report(f"{server.name} SKIPPED: {error}")
             else:
                 report(f"{server.name} is ready")
@@ -49,26 +53,38 @@ def measure_servers(
             shift = max(repeat, 0) % max(len(running), 1)
             for one in running[shift:] + running[:shift]:
                 name = one.server.name
-                if name in figures:
+                if name in errors:
                     continue
                 num = num_requests if repeat >= 0 else num_clients
                 prompts = random_prompts([1, repeat + 1], num, NUM_PROMPT, vocab_size)
                 try:
                     run = _run(one, prompts, num_threads, num_clients)
                 except (OSError, ServerError) as error:
-                    figures[name] = {"error": str(error)}
+                    errors[name] = str(error)
                     report(f"{name} FAILED: {error}")
+                    one.close()  # it may still work on what it was sent
                     continue
                 if repeat >= 0:
                     runs[name].append(run)
                     shown = ", ".join(f"{key} {value:.4g}" for key, value in run.items())
                     report(f"{name} {repeat + 1}: {shown}")
+            if repeat >= 0:
+                save(_figures(runs, errors))
+    return _figures(runs, errors)
+
+
+def _figures(
+    runs: Mapping[str, list[dict[str, float]]], errors: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what is stored; who failed has no medians, since half of its work is missing."""
+    figures: dict[str, Any] = {name: {"error": error} for name, error in errors.items()}
     for name, found in runs.items():
-        if found and name not in figures:
-            figures[name] = {
-                "medians": {key: statistics.median(run[key] for run in found) for key in found[0]},
-                "runs": found,
-            }
+        if not found:
+            continue
+        one = figures.setdefault(name, {})
+        if name not in errors:
+            one["medians"] = {key: statistics.median(run[key] for run in found) for key in found[0]}
+        one["runs"] = list(found)
     return figures
 
 
@@ -78,7 +94,11 @@ def _start(
     if server.missing is not None:
         raise ServerError(server.missing)
     running = stack.enter_context(RunningServer(server, scratch, num_threads))
-    running.wait_until_ready()
+    try:
+        running.wait_until_ready()
+    except ServerError:
+        running.close()
+        raise
     return running
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from benchmarks import peers
-from benchmarks.peering import cases, comparison
+from benchmarks.peering import cases, comparison, serving
 from benchmarks.peering.checkpoint import make_checkpoint, make_tokenizer, read_config
 from benchmarks.peering.client import run_clients
 from benchmarks.peering.engines import BY_NAME, RUNNERS
 from benchmarks.peering.measuring import turns
 from benchmarks.peering.processes import RunnerError, RunnerProcess, session_pids
-from benchmarks.peering.servers import ServerError
+from benchmarks.peering.servers import Server, ServerError, all_servers
 from benchmarks.peering.serving import check_counts
 
 FAKE_RUNNER = """
@@ -200,6 +200,7 @@ class FakeServer(socketserver.ThreadingTCPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), FakeHandler)
+        self.make_events = fake_events
         self.running = 0
         self.most_running = 0
         self.lock = threading.Lock()
@@ -221,7 +222,7 @@ class FakeHandler(socketserver.StreamRequestHandler):
             self.wfile.write(b"HTTP/1.1 503 Busy\r\n\r\nfull")
         else:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            for event in fake_events(body["max_tokens"]):
+            for event in self.server.make_events(body["max_tokens"]):
                 self.chunk(f"data: {event}\n\n")
         with self.server.lock:
             self.server.running -= 1
@@ -273,6 +274,94 @@ def test_clients_report_a_refusal(fake_server: FakeServer) -> None:
             body={"max_tokens": 1},
             timeout_s=30,
         )
+
+
+@pytest.mark.parametrize(
+    "event", ["{", "[]", "null", '{"usage": {"total": 1}}', '{"usage": 3}', '{"choices": 7}']
+)
+def test_clients_report_what_is_no_event(fake_server: FakeServer, event: str) -> None:
+    fake_server.make_events = lambda num_tokens: [event]
+    with pytest.raises(ConnectionError, match="no event but"):
+        run_clients(
+            fake_server.server_address[:2],
+            [[1]],
+            num_clients=1,
+            body={"max_tokens": 1},
+            timeout_s=30,
+        )
+
+
+class FakeRunning:
+    """In the place of a started server; "broken" sends no JSON from its third run on."""
+
+    closed: list[str]
+
+    def __init__(self, fake: FakeServer, server: Server) -> None:
+        self.server = server
+        self.address = fake.server_address[:2]
+        self._fake = fake
+        self._num_runs = 0
+
+    def wait_until_ready(self) -> None:
+        if self.server.name == "dead":
+            raise ServerError("ended with 1")
+
+    def cpu_s(self) -> float:
+        if self.server.name == "broken":
+            self._num_runs += 1
+        is_broken = self._num_runs > 4  # asked twice a run
+        self._fake.make_events = (lambda num_tokens: ["{"]) if is_broken else fake_events
+        return 0.0
+
+    def close(self) -> None:
+        self.closed.append(self.server.name)
+
+    def __enter__(self) -> "FakeRunning":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def test_a_server_that_fails_leaves_the_others_and_what_was_saved(
+    fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeRunning, "closed", [], raising=False)
+    monkeypatch.setattr(serving, "RunningServer", lambda s, *_: FakeRunning(fake_server, s))
+    monkeypatch.setattr(serving, "read_bandwidth", lambda num_threads: 1e9)
+    servers = [
+        Server(name=name, family="", command=[], variables={}, cwd=tmp_path, port=0, body={})
+        for name in ("whole", "broken", "dead")
+    ]
+    saved: list[dict[str, Any]] = []
+    found = serving.measure_servers(
+        servers,
+        tmp_path,
+        num_threads=1,
+        num_clients=2,
+        num_requests=2,
+        num_repeats=3,
+        vocab_size=2000,
+        report=lambda text: None,
+        save=saved.append,
+    )
+    assert [len(one["whole"]["runs"]) for one in saved] == [1, 2, 3]
+    assert found == saved[-1]
+    assert found["whole"]["medians"]["output_tok_s"] > 0.0
+    assert "no event but" in found["broken"]["error"]
+    assert len(found["broken"]["runs"]) == 1
+    assert "medians" not in found["broken"]
+    assert found["dead"] == {"error": "ended with 1"}
+    assert FakeRunning.closed.count("dead") == 2
+    assert FakeRunning.closed[:2] == ["dead", "broken"]
+
+
+def test_llama_server_keeps_no_prompts(tmp_path: Path) -> None:
+    servers = all_servers(tmp_path, tmp_path, num_threads=1, num_clients=1)
+    commands = [server.command for server in servers if server.family == "llama.cpp"]
+    assert len(commands) == 3
+    for command in commands:
+        assert command[command.index("--cache-ram") + 1] == "0"
 
 
 def test_a_run_with_too_few_tokens_is_refused(fake_server: FakeServer) -> None:
