@@ -111,15 +111,21 @@ def _initialise(tid, num_threads, state):
 
 @kernel()
 def _lead(tid, num_threads, state):
-    """Wake the workers and execute the program in `state` as thread 0."""
+    """Wake the workers and execute the program in `state` as thread 0.
+
+    Does nothing, also to `_RUN`, if the team was stopped meanwhile.
+    """
     times = load(state + _TIMES, np.int64)
     if times != 0:
         store(times, monotonic_ns(), np.int64)
-    if num_threads > 1:
-        mutex_lock(state + _MUTEX)
+    mutex_lock(state + _MUTEX)
+    stopped = load(state + _STOPPED, np.int64)
+    if stopped == 0:
         store(state + _RUN, load(state + _RUN, np.int64) + 1, np.int64)
         condition_broadcast(state + _CONDITION)
-        mutex_unlock(state + _MUTEX)
+    mutex_unlock(state + _MUTEX)
+    if stopped != 0:
+        return
     _execute(tid, num_threads, state)
 
 
@@ -213,21 +219,25 @@ class Team:
             )
         assert program.address, "the program is still being recorded"
         with self._lock:
-            if not self._finalizer.alive:
-                raise RuntimeError("the kernels are closed; load them again")
             self._state[_ENTRIES // 8] = program.address
             self._state[_NUM_ENTRIES // 8] = program.num_entries
             observer = self._observer
             if observer is None:
-                self._lead(0, self.num_threads, self._address)
+                self._run()
                 return
             size = program.num_entries + 2
             if self._clock_ns.size < size:
                 self._clock_ns = np.empty(size, np.int64)
                 self._state[_TIMES // 8] = self._clock_ns.ctypes.data
-            self._lead(0, self.num_threads, self._address)
+            self._run()
             clock_ns = self._clock_ns[:size].copy()
         observer(program, clock_ns)
+
+    def _run(self) -> None:
+        runs = self._state[_RUN // 8]
+        self._lead(0, self.num_threads, self._address)
+        if self._state[_RUN // 8] == runs:
+            raise RuntimeError("the kernels are closed; load them again")
 
     def observe_runs(self, observer: RunObserver | None) -> None:
         """Call `observer` after each run, see `ObservableKernels`; None: no longer."""
