@@ -1,7 +1,7 @@
 """The team of threads: programs, barriers, work distribution, life and death."""
 
-import multiprocessing
 import contextlib
+import multiprocessing
 import os
 import threading
 import time
