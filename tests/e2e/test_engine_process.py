@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,17 @@ def test_stats_metrics_and_quotas_are_answered_while_a_step_runs(start: Start) -
         reply = client.quota("key", num_tokens=0, num_requests=0, tokens_per_minute=100)
         assert reply.remaining_tokens == 90
         assert time.monotonic() - begin_s < 1.0
+
+
+def test_the_time_to_the_first_token_holds_the_step_that_ran_on_arrival(start: Start) -> None:
+    _, client = start(LITE_TEST_STEP_S="0.6")
+    with client.submit(request("first", max_tokens=2)) as first:
+        wait_until(lambda: client.stats().last_step_age_s > 0.0)
+        list(client.submit(request("second", max_tokens=1)))
+        list(first)
+    values = re.findall(r"time_to_first_token_seconds_sum\S* (\S+)", client.metrics())
+    # A step for the first request; the rest of that step, and another one, for the second.
+    assert float(values[0]) > 2 * 0.6 + 0.2
 
 
 def test_a_killed_engine_fails_open_streams_at_once_and_comes_back(start: Start) -> None:
