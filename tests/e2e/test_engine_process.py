@@ -74,11 +74,16 @@ class Engines:
         self._clients: list[RemoteEngineClient] = []
 
     def start(
-        self, *, ready: bool = True, config: Config | None = None, **variables: str
+        self,
+        *,
+        ready: bool = True,
+        config: Config | None = None,
+        restart: bool = True,
+        **variables: str,
     ) -> tuple[Supervisor, RemoteEngineClient]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("LITE_", "VLLM_"))}
         environ |= {"LITE_LOG_LEVEL": "warning", "LITE_CONFIG": os.devnull, **variables}
-        one = supervisor.start(config or Config(), environ, engine=FAKE_ENGINE)
+        one = supervisor.start(config or Config(), environ, engine=FAKE_ENGINE, restart=restart)
         client = RemoteEngineClient(one.address, connect_timeout_s=10.0)
         self._supervisors.append(one)
         self._clients.append(client)
@@ -272,6 +277,16 @@ def test_a_crash_loop_backs_off_and_calls_fail_fast_with_the_reason(start: Start
         client.submit(request("a"))
     assert time.monotonic() - begin_s < 0.2
     wait_until(lambda: "within 1 s" in error_file.read_text())
+    client.close()
+
+
+def test_without_restarts_the_first_crash_ends_the_supervisor(start: Start) -> None:
+    one, client = start(ready=False, restart=False, LITE_TEST_LOAD_FAILS="crash")
+    wait_until(lambda: not one.is_running())
+    client.close()
+    client = RemoteEngineClient(one.address, connect_timeout_s=0.1)
+    with pytest.raises(EngineDeadError, match=r"ended with code 7; its log says more\."):
+        client.stats()
     client.close()
 
 
