@@ -24,6 +24,10 @@ class FakeServer:
     line_end: str = "\n"
     trouble: str | None = None  # "status", "error", "cut", "hang", "close", "empty", "garbage"
     num_good: int = 0  # requests before the trouble
+    message: str = "the queue is full"  # of the refusal
+    token_text: str = "x"
+    ends_apart: bool = False  # an event after the last token says why the output ended
+    num_cached: int | None = None  # prompt tokens from the prefix cache
     models: Any = field(default_factory=lambda: {"data": [{"id": "fake", "max_model_len": 512}]})
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -75,7 +79,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, body: dict[str, Any], trouble: str | None) -> None:
             if trouble == "status":
-                self._whole(503, json.dumps({"error": {"message": "the queue is full"}}))
+                self._whole(503, json.dumps({"error": {"message": fake.message}}))
                 return
             if trouble == "close":
                 self.close_connection = True
@@ -116,13 +120,21 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                     return
                 if first == 2 and trouble == "cut":
                     return
-                text = "x" * min(fake.tokens_per_event, num_tokens - first)
+                text = fake.token_text * min(fake.tokens_per_event, num_tokens - first)
                 is_last = first + fake.tokens_per_event >= num_tokens
-                choice: dict[str, Any] = {"finish_reason": "length" if is_last else None}
+                ends = is_last and not fake.ends_apart
+                choice: dict[str, Any] = {"finish_reason": "length" if ends else None}
                 choice |= {"delta": {"content": text}} if is_chat else {"text": text}
                 yield _event(choice)
+            if fake.ends_apart:
+                time.sleep(fake.token_s)
+                yield _event(
+                    {"finish_reason": "length"} | ({"delta": {}} if is_chat else {"text": ""})
+                )
             if fake.has_usage:
-                usage = {"prompt_tokens": 7, "completion_tokens": num_tokens}
+                usage: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": num_tokens}
+                if fake.num_cached is not None:
+                    usage["prompt_tokens_details"] = {"cached_tokens": fake.num_cached}
                 yield "data: " + json.dumps({"choices": [], "usage": usage})
             yield "data: [DONE]"
 

@@ -171,6 +171,14 @@ def test_a_record_names_the_formats_that_ran(
     assert names <= set(formats.replace(",", "").split())
 
 
+def test_a_named_file_may_ask_for_the_prefix_cache_and_the_default_one_not(bench: Any) -> None:
+    Path("config.yaml").write_text("engine: {enable_prefix_caching: true}")
+    argv = ("throughput", "--num-prompts", "1", "--output-len", "2")
+    for flags, expected in (((), False), (("-c", "config.yaml"), True)):
+        settings = bench(*argv, *flags)["settings"]
+        assert settings["engine"]["enable_prefix_caching"] is expected
+
+
 def test_a_packed_checkpoint_is_recorded_as_what_it_is(
     bench: Any, checkpoint: Path, capsys: Any
 ) -> None:
