@@ -148,7 +148,11 @@ def run_serve(
     )
     # In a closed loop every request but the first ones waits: that is its nature.
     is_closed = options.request_rate == math.inf and options.max_concurrency is not None
-    ended = [one for one in zip(requests, outcomes, strict=True) if one[1] is not None]
+    ended = [
+        (request, outcome)
+        for request, outcome in zip(requests, outcomes, strict=True)
+        if outcome is not None
+    ]
     return Load(
         requests=[request for request, _ in ended],
         outcomes=[outcome for _, outcome in ended],
