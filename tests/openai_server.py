@@ -36,7 +36,8 @@ class FakeServer:
     end_s: float = 0.0  # before each of the stream's last two writes
     num_left: int = 0  # clients that closed before the end
     num_open: int = 0
-    most_open: int = 0
+    num_streaming: int = 0
+    most_open: int = 0  # streams before their last token
     lock: threading.Lock = field(default_factory=threading.Lock)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -61,7 +62,6 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                 fake.paths.append(self.path)
                 in_trouble = len(fake.bodies) > fake.num_good
                 fake.num_open += 1
-                fake.most_open = max(fake.most_open, fake.num_open)
             try:
                 self._answer(body, fake.trouble if in_trouble else None)
             except OSError:
@@ -90,14 +90,25 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if trouble == "hang":
                 fake.released.wait(10.0)
-            for line in self._lines(body, trouble):
-                data = f"{line}{fake.line_end}{fake.line_end}".encode()
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            with fake.lock:
+                fake.num_streaming += 1
+                fake.most_open = max(fake.most_open, fake.num_streaming)
+            try:
+                self._stream(body, trouble)
+            finally:
+                # Before the end, after which the client may begin anew.
+                with fake.lock:
+                    fake.num_streaming -= 1
             # A client that left does not see the end.
             time.sleep(fake.end_s)
             self.wfile.write(b"0\r\n")
             time.sleep(fake.end_s)
             self.wfile.write(b"\r\n")
+
+        def _stream(self, body: dict[str, Any], trouble: str | None) -> None:
+            for line in self._lines(body, trouble):
+                data = f"{line}{fake.line_end}{fake.line_end}".encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
         def _lines(self, body: dict[str, Any], trouble: str | None) -> Iterator[str]:
             is_chat = "messages" in body

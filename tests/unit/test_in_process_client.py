@@ -33,11 +33,11 @@ def test_a_request_waits_from_its_submission_even_while_a_step_runs(
     core, observer = FakeCore(Config()), HoldsFirstStep()
     core.set_observer(observer)
     client = InProcessClient(cast("Any", core))
-    client.submit(request("first", [10], max_tokens=10))
-    assert observer.entered.wait(10.0)
-    with client.submit(request("second", [20], max_tokens=1)) as stream:
-        time.sleep(0.3)
-        observer.released.set()
-        list(stream)
+    with client.submit(request("first", [10], max_tokens=10)):
+        assert observer.entered.wait(10.0)
+        with client.submit(request("second", [20], max_tokens=1)) as stream:
+            time.sleep(0.3)
+            observer.released.set()
+            list(stream)
     client.close()
     assert observer.ttfts_s[1] >= 0.3
