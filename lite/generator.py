@@ -1,6 +1,5 @@
 """Generator: text in, text deltas out, over any EngineClient."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -153,7 +152,6 @@ class Generator:
             n=params.n,
             salt=salt,
             queue_timeout_s=queue_timeout_s,
-            arrival_time=time.time(),
         )
         return PreparedRequest(
             request=request,

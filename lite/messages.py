@@ -51,7 +51,6 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, tag="generate")
     n: int = 1
     salt: bytes = b""
     queue_timeout_s: float | None = None
-    arrival_time: float = 0.0  # time.time() at the front end
 
 
 class AbortRequest(msgspec.Struct, frozen=True, tag="abort"):

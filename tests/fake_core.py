@@ -55,7 +55,9 @@ class FakeCore:
     def set_observer(self, observer: EngineObserver) -> None:
         self._observer = observer
 
-    def add(self, message: GenerateRequest, owner: Hashable) -> None:
+    def add(
+        self, message: GenerateRequest, owner: Hashable, arrival_s: float | None = None
+    ) -> None:
         prompt = np.frombuffer(message.prompt_token_ids, "<i4")
         if prompt[0] == CRASH:
             os._exit(9)
@@ -75,8 +77,9 @@ class FakeCore:
             ]
             return
         for index in range(message.n):
+            since_s = time.monotonic() if arrival_s is None else arrival_s
             self._sequences.append(
-                Sequence(owner, message, index, int(prompt[0]), arrival_s=time.monotonic())
+                Sequence(owner, message, index, int(prompt[0]), arrival_s=since_s)
             )
 
     def abort(self, request_id: str, indices: list[int], owner: Hashable) -> None:

@@ -24,6 +24,10 @@ class FakeServer:
     line_end: str = "\n"
     trouble: str | None = None  # "status", "error", "cut", "hang", "close", "empty", "garbage"
     num_good: int = 0  # requests before the trouble
+    message: str = "the queue is full"  # of the refusal
+    token_text: str = "x"
+    ends_apart: bool = False  # an event after the last token says why the output ended
+    num_cached: int | None = None  # prompt tokens from the prefix cache
     models: Any = field(default_factory=lambda: {"data": [{"id": "fake", "max_model_len": 512}]})
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -32,7 +36,8 @@ class FakeServer:
     end_s: float = 0.0  # before each of the stream's last two writes
     num_left: int = 0  # clients that closed before the end
     num_open: int = 0
-    most_open: int = 0
+    num_streaming: int = 0
+    most_open: int = 0  # streams before their last token
     lock: threading.Lock = field(default_factory=threading.Lock)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -57,7 +62,6 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                 fake.paths.append(self.path)
                 in_trouble = len(fake.bodies) > fake.num_good
                 fake.num_open += 1
-                fake.most_open = max(fake.most_open, fake.num_open)
             try:
                 self._answer(body, fake.trouble if in_trouble else None)
             except OSError:
@@ -75,7 +79,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, body: dict[str, Any], trouble: str | None) -> None:
             if trouble == "status":
-                self._whole(503, json.dumps({"error": {"message": "the queue is full"}}))
+                self._whole(503, json.dumps({"error": {"message": fake.message}}))
                 return
             if trouble == "close":
                 self.close_connection = True
@@ -86,14 +90,25 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if trouble == "hang":
                 fake.released.wait(10.0)
-            for line in self._lines(body, trouble):
-                data = f"{line}{fake.line_end}{fake.line_end}".encode()
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            with fake.lock:
+                fake.num_streaming += 1
+                fake.most_open = max(fake.most_open, fake.num_streaming)
+            try:
+                self._stream(body, trouble)
+            finally:
+                # Before the end, after which the client may begin anew.
+                with fake.lock:
+                    fake.num_streaming -= 1
             # A client that left does not see the end.
             time.sleep(fake.end_s)
             self.wfile.write(b"0\r\n")
             time.sleep(fake.end_s)
             self.wfile.write(b"\r\n")
+
+        def _stream(self, body: dict[str, Any], trouble: str | None) -> None:
+            for line in self._lines(body, trouble):
+                data = f"{line}{fake.line_end}{fake.line_end}".encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
         def _lines(self, body: dict[str, Any], trouble: str | None) -> Iterator[str]:
             is_chat = "messages" in body
@@ -116,13 +131,21 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                     return
                 if first == 2 and trouble == "cut":
                     return
-                text = "x" * min(fake.tokens_per_event, num_tokens - first)
+                text = fake.token_text * min(fake.tokens_per_event, num_tokens - first)
                 is_last = first + fake.tokens_per_event >= num_tokens
-                choice: dict[str, Any] = {"finish_reason": "length" if is_last else None}
+                ends = is_last and not fake.ends_apart
+                choice: dict[str, Any] = {"finish_reason": "length" if ends else None}
                 choice |= {"delta": {"content": text}} if is_chat else {"text": text}
                 yield _event(choice)
+            if fake.ends_apart:
+                time.sleep(fake.token_s)
+                yield _event(
+                    {"finish_reason": "length"} | ({"delta": {}} if is_chat else {"text": ""})
+                )
             if fake.has_usage:
-                usage = {"prompt_tokens": 7, "completion_tokens": num_tokens}
+                usage: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": num_tokens}
+                if fake.num_cached is not None:
+                    usage["prompt_tokens_details"] = {"cached_tokens": fake.num_cached}
                 yield "data: " + json.dumps({"choices": [], "usage": usage})
             yield "data: [DONE]"
 

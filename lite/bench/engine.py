@@ -36,11 +36,11 @@ class BenchEngine(Protocol):
     text_model: TextModel
 
     def reset_profile(self) -> None:
-        """Begin to collect anew; while no request runs."""
+        """Begin to collect anew; while no request runs, and with `profile` only."""
         ...
 
     def take_profile(self) -> ProfiledSteps:
-        """Return what was collected since; while no request runs, and last of all."""
+        """Return what was collected since; last of all, and with `profile` only."""
         ...
 
 
@@ -64,9 +64,9 @@ class _InProcess:
 
 
 class _InEngineProcess:
-    def __init__(self, text_model: TextModel, config: Config, result: Path) -> None:
+    def __init__(self, text_model: TextModel, config: Config, result: Path | None) -> None:
         self.text_model = text_model
-        self._result = result
+        self._result = result  # where the profile goes; None: the server's own engine process
         settings = {
             path: getattr(getattr(config, setting.section), setting.field)
             for path, setting in SETTINGS.items()
@@ -77,7 +77,11 @@ class _InEngineProcess:
         self._supervisor = supervisor.start(
             replace(config, server=server),
             environ_with_flags(os.environ, settings),
-            engine=(sys.executable, "-m", "lite.bench.engine_process", str(result)),
+            engine=supervisor.ENGINE
+            if result is None
+            else (sys.executable, "-m", "lite.bench.engine_process", str(result)),
+            # One that dies ends the benchmark, whose figures would be those of another one.
+            restart=False,
         )
         try:
             self._client = RemoteEngineClient(self._supervisor.address)
@@ -95,13 +99,15 @@ class _InEngineProcess:
         """Return the engine's process id.
 
         Raises:
-            CapacityError: the engine cannot start; says why.
+            CapacityError: the engine cannot start, or died while loading; says why.
         """
         while True:
+            # Before the call, which reads the reason that is written before the supervisor ends.
+            is_running = self._supervisor.is_running()
             try:
                 stats = self._client.stats()
             except EngineDeadError as error:
-                if not self._supervisor.is_running():
+                if not is_running:
                     raise CapacityError(f"The engine process did not start: {error}") from None
             else:
                 if stats.state == "ready":
@@ -114,6 +120,7 @@ class _InEngineProcess:
         self._client.stats()
 
     def take_profile(self) -> ProfiledSteps:
+        assert self._result is not None
         self.close()
         return read_profile(self._result)
 
@@ -142,9 +149,14 @@ def open_engine(config: Config, *, in_process: bool, profile: bool) -> Iterator[
             core = profiled_core(config, collected) if profile else EngineCore.from_config(config)
             engine = _InProcess(text_model, core, collected)
         else:
-            if not hasattr(signal, "SIGUSR1"):
-                raise ConfigError("--engine-process: this system has no signals to steer it.")
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            engine = _InEngineProcess(text_model, config, directory / "profile")
+            result = None
+            if profile:
+                if not hasattr(signal, "SIGUSR1"):
+                    raise ConfigError(
+                        "--profile with --engine-process: this system has no signals to steer it; "
+                        "leave out one of them."
+                    )
+                result = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "profile"
+            engine = _InEngineProcess(text_model, config, result)
         stack.callback(engine.close)
         yield engine

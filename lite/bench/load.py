@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lite.bench.openai_stream import Outcome
+from lite.bench.streams import Stream, random_stream
 from lite.bench.workload import BenchRequest
 from lite.errors import ConfigError
 
@@ -25,7 +26,7 @@ def poisson_arrivals(num_requests: int, request_rate: float, seed: int) -> list[
     """
     if not request_rate > 0.0:
         raise ConfigError(f"--request-rate is {request_rate}, but must be a number > 0, or inf.")
-    gaps = np.random.default_rng(seed).exponential(1.0, num_requests - 1)
+    gaps = random_stream(seed, Stream.ARRIVALS).exponential(1.0, num_requests - 1)
     scale = (num_requests - 1) / request_rate / gaps.sum() if num_requests > 1 else 0.0
     later: list[float] = (scale * np.cumsum(gaps)).tolist()
     return [0.0, *later]
@@ -38,12 +39,12 @@ def run_load(
     *,
     max_concurrency: int | None,
     progress: Callable[[int], object],
-) -> tuple[list[Outcome], float]:
+) -> tuple[list[Outcome | None], float]:
     """Send every request when it is due, or as soon after as `max_concurrency` allows.
 
     Returns:
         The outcomes in the order of the requests, and the seconds from the first arrival to the
-        last end.
+        last end, or to Ctrl-C: then the outcomes of requests that had not ended are None.
 
     Raises:
         ConfigError: too many threads would be needed, or `max_concurrency` is below 1.
@@ -71,7 +72,7 @@ def run_load(
         duration_s = load.run(threads)
     finally:
         load.stopped = True
-    return load.outcomes, duration_s
+    return [*load.outcomes], duration_s
 
 
 class _Load:
@@ -84,7 +85,7 @@ class _Load:
         arrivals: Sequence[float],
         progress: Callable[[int], object],
     ) -> None:
-        self.outcomes = [Outcome(error="not sent") for _ in requests]
+        self.outcomes: list[Outcome | None] = [None] * len(requests)
         self.stopped = False
         self._send = send
         self._requests = requests
@@ -97,14 +98,18 @@ class _Load:
         self._failure: BaseException | None = None
 
     def run(self, threads: Sequence[threading.Thread]) -> float:
-        """Let the threads begin, wait for all, and return how long it took."""
+        """Let the threads begin, wait for all or for Ctrl-C, and return how long it took."""
         self._start_s = time.perf_counter()
         self._begin.set()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self.stopped = True
+        duration_s = time.perf_counter() - self._start_s
         if self._failure is not None:
             raise self._failure
-        return time.perf_counter() - self._start_s
+        return duration_s
 
     def work(self) -> None:
         self._begin.wait()
@@ -124,9 +129,10 @@ class _Load:
         wait_s = due_s - time.perf_counter()
         if wait_s > 0.0:
             time.sleep(wait_s)
-        queue_s = max(0.0, time.perf_counter() - due_s)
+        if self.stopped:
+            return
         outcome = self._send(self._requests[index])
-        outcome.queue_s = queue_s
+        outcome.queue_s = max(0.0, outcome.start_s - due_s)
         self.outcomes[index] = outcome
         with self._lock:
             self._progress(1)

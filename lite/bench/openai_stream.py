@@ -15,6 +15,7 @@ from lite.errors import ConfigError
 
 _READ_BYTES = 65536
 _MAX_ERROR_CHARS = 300
+_MAX_TIMEOUT_S = 1_000_000.0  # some sockets overflow beyond 24 days
 
 
 @dataclass(slots=True)
@@ -23,12 +24,13 @@ class Outcome:
 
     Attributes:
         start_s: when it was sent (time.perf_counter), on a connection that stood already.
-        queue_s: how long it was due before, waiting for --max-concurrency.
+        queue_s: how long it was due before: waiting for others or a late client, connecting.
         ttft_s: from sending to the first token.
         itl_s: between the events that carry tokens; an event may carry several.
         latency_s: from sending to the last token.
         num_input: prompt tokens as the server counts them; None: it did not say.
         num_output: likewise.
+        num_cached: prompt tokens that came from the server's prefix cache; likewise.
         text: the output.
         error: why it failed; empty: it did not.
     """
@@ -40,6 +42,7 @@ class Outcome:
     latency_s: float = 0.0
     num_input: int | None = None
     num_output: int | None = None
+    num_cached: int | None = None
     text: str = ""
     error: str = ""
 
@@ -56,6 +59,7 @@ class _Choice(msgspec.Struct):
     text: str | None = None
     delta: _Delta | None = None
     finish_reason: str | None = None
+    token_ids: msgspec.Raw = msgspec.Raw(b"null")
 
     def output(self) -> str:
         """Return the text that this event adds."""
@@ -74,10 +78,23 @@ class _Choice(msgspec.Struct):
             return True
         return bool(self.output()) or bytes(delta.tool_calls) != b"null"
 
+    def only_ends(self) -> bool:
+        """Whether it ends the output and shows no token: it may be one without text, or none."""
+        if self.finish_reason is None or self.output():
+            return False
+        if self.delta is not None and bytes(self.delta.tool_calls) != b"null":
+            return False
+        return bytes(self.token_ids) in (b"null", b"[]")
+
+
+class _PromptTokensDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _PromptTokensDetails | None = None
 
 
 class _Event(msgspec.Struct):
@@ -116,8 +133,10 @@ class OpenAIServer:
                 f"--base-url {base_url!r} is not a server's URL, such as http://127.0.0.1:8000 "
                 "(a key goes into OPENAI_API_KEY or --api-key)."
             )
-        if not timeout_s > 0.0:
-            raise ConfigError(f"--timeout is {timeout_s}, but must be a number > 0.")
+        if not 0.0 < timeout_s <= _MAX_TIMEOUT_S:
+            raise ConfigError(
+                f"--timeout is {timeout_s}, but must be a number > 0 and <= {_MAX_TIMEOUT_S:.0f}."
+            )
         self._secure = parts.scheme == "https"
         self._prefix = parts.path.rstrip("/").removesuffix("/v1")
         self._timeout_s = timeout_s
@@ -175,8 +194,8 @@ class OpenAIServer:
         if response.status != 200:
             raise _StreamError(_refusal(response, response.read()))
         texts: list[str] = []
-        last_s = 0.0  # when the last token came
-        done = False
+        num_events, before_s, last_s = 0, 0.0, 0.0  # with tokens; when the last two of them came
+        done = only_ends = False
         # To the very end: a server takes a connection that closes before for a client that left.
         for now_s, data in self._events(response, outcome.start_s):
             if data == b"[DONE]":
@@ -188,6 +207,8 @@ class OpenAIServer:
             if event.usage is not None:
                 outcome.num_input = event.usage.prompt_tokens
                 outcome.num_output = event.usage.completion_tokens
+                details = event.usage.prompt_tokens_details
+                outcome.num_cached = details.cached_tokens if details is not None else None
             for choice in event.choices[:1]:
                 done = done or choice.finish_reason is not None
                 if not choice.has_token():
@@ -196,10 +217,15 @@ class OpenAIServer:
                     outcome.itl_s.append(now_s - last_s)
                 else:
                     outcome.ttft_s = now_s - outcome.start_s
-                last_s = now_s
+                num_events, before_s, last_s = num_events + 1, last_s, now_s
+                only_ends = choice.only_ends()
                 texts.append(choice.output())
         if not done:
             raise _StreamError("the stream ended before the output did")
+        if only_ends and outcome.num_output is not None and num_events > outcome.num_output:
+            # The tokens came with the events before.
+            del outcome.itl_s[-1:]
+            last_s = before_s
         if not last_s:
             raise _StreamError("the stream held no token")
         outcome.latency_s = last_s - outcome.start_s

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lite.bench.streams import Stream, random_stream
 from lite.errors import ConfigError
 from lite.text.tokenizer import Tokenizer
 
@@ -25,7 +26,7 @@ class PromptMaker:
 
     def __init__(self, tokenizer: Tokenizer, seed: int, *, vocab_size: int | None = None) -> None:
         self._tokenizer = tokenizer
-        self._rng = np.random.default_rng(seed)
+        self._rng = random_stream(seed, Stream.PROMPTS)
         num_ids = min(tokenizer.vocab_size, vocab_size or tokenizer.vocab_size)
         left_out = tokenizer.special_token_ids | tokenizer.added_token_ids
         self._ids = np.array([i for i in range(num_ids) if i not in left_out])

@@ -1,7 +1,9 @@
 """What a benchmark writes down: figures, how they were obtained, and on which machine."""
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,19 @@ class Probe:
     multiply_rates: list[float] = field(default_factory=list)  # FLOP/s
 
     def take(self, *, multiply: bool = False) -> None:
-        """Measure the memory now, and the multiply rate if it is wanted."""
+        """Measure the memory now, and the multiply rate if it is wanted.
+
+        Raises:
+            ConfigError: the system does not start so many threads.
+        """
         from lite_kernels.cpu.probe import multiply_rate, read_bandwidth
 
-        self.read_bandwidths.append(read_bandwidth(self.num_threads))
-        if multiply:
-            self.multiply_rates.append(multiply_rate(self.num_threads, dtype=self.dtype))
+        try:
+            self.read_bandwidths.append(read_bandwidth(self.num_threads))
+            if multiply:
+                self.multiply_rates.append(multiply_rate(self.num_threads, dtype=self.dtype))
+        except ValueError as error:
+            raise ConfigError(f"{error}.") from None
 
     def ceilings(self) -> Ceilings:
         """Return what a profile measures against."""
@@ -85,25 +94,38 @@ def check_writable(flag: str, name: str | None) -> None:
     """Refuse a file that cannot be written before minutes are spent on what it shall hold.
 
     Raises:
-        ConfigError: its directory does not exist, or it is a directory itself.
+        ConfigError: its directory does not exist, it is a directory itself, or may not be written.
     """
     if name is None:
         return
-    path = Path(name)
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    directory = os.path.dirname(os.path.abspath(name))
+    if os.path.exists(name):
+        is_writable = not os.path.isdir(name) and os.access(name, os.W_OK)
+    else:
+        is_writable = os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK)
+    if not is_writable:
         raise ConfigError(f"{flag}: {name} cannot be written; name a file in a directory that is.")
 
 
-def write_json(record: Mapping[str, Any], name: str) -> None:
-    """Write a record as JSON.
+def write_json(record: Mapping[str, Any], name: str | None) -> None:
+    """Write a record as JSON; None: nowhere.
 
     Raises:
         ConfigError: the file cannot be written.
     """
+    if name is None:
+        return
     try:
         Path(name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--output-json: {name} cannot be written: {error}.") from None
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines; a character that the terminal's encoding lacks becomes an escape."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def heading(record: Mapping[str, Any]) -> Iterator[str]:
@@ -180,11 +202,13 @@ _METRICS = {
 
 def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
     """Yield the figures of `serve`; `labels` are those of the percentiles, such as "99"."""
+    num_cached = results["total_cached_tokens"]
     rows = [
         ("Successful requests", str(results["completed"])),
         ("Failed requests", str(results["failed"])),
         ("Benchmark duration (s)", f"{results['duration']:.2f}"),
         ("Total input tokens", str(results["total_input_tokens"])),
+        ("Cached input tokens", "-" if num_cached is None else str(num_cached)),
         ("Total generated tokens", str(results["total_output_tokens"])),
         ("Request throughput (req/s)", f"{results['request_throughput']:.2f}"),
         ("Output token throughput (tok/s)", f"{results['output_throughput']:.2f}"),
@@ -193,7 +217,7 @@ def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
         ("Client CPU (share of one core)", f"{results['client_cpu_share']:.1%}"),
     ]
     if results["request_goodput"] is not None:
-        rows.insert(6, ("Request goodput (req/s)", f"{results['request_goodput']:.2f}"))
+        rows.insert(7, ("Request goodput (req/s)", f"{results['request_goodput']:.2f}"))
     yield from format_table(("", ""), rows)
     yield ""
     columns = ["mean", "median", "std", *(f"p{label}" for label in labels)]
@@ -206,8 +230,15 @@ def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
         ],
     )
     missing = results["total_requested_output_tokens"] - results["total_output_tokens"]
+    if num_cached:
+        yield (
+            f"{num_cached} of {results['total_input_tokens']} input tokens came from the server's "
+            "prefix cache instead of being computed; give another --seed, or start the server anew."
+        )
     if missing > 0:
         yield f"Outputs are {missing} tokens shorter than asked for."
+    if num_interrupted := results["num_interrupted"]:
+        yield f"Interrupted: {num_interrupted} requests had not ended and are in no figure."
     for error, count in results["errors"].items():
         yield f"Failed {count} times: {error}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lite.bench.streams import Stream, random_stream
 from lite.errors import ConfigError
 
 Lengths = npt.NDArray[np.int64]
@@ -26,6 +27,8 @@ _MIN_INPUT, _MIN_OUTPUT = 1, 2
 # and long ones. The means come near those of ShareGPT in the paper on vLLM (161 and 338 tokens).
 SHAREGPT_INPUT: Mix = ((0.7, 24.0, 0.9), (0.3, 350.0, 0.8))
 SHAREGPT_OUTPUT: Mix = ((0.25, 40.0, 1.0), (0.75, 355.0, 0.6))
+# More is a slip, and would overflow; the context is the true limit.
+_MAX_LENGTH = 2**31 - 1
 # The limits of vLLM's filter of the dataset.
 SHAREGPT_MIN, SHAREGPT_MAX_INPUT, SHAREGPT_MAX_TOTAL = 4, 1024, 2048
 
@@ -39,7 +42,7 @@ class Scenario:
 
     def sample(self, num_requests: int, seed: int) -> list[tuple[int, int]]:
         """Return (input, output) lengths in tokens, the same for the same seed."""
-        inputs, outputs = self.draw(np.random.default_rng(seed), num_requests)
+        inputs, outputs = self.draw(random_stream(seed, Stream.LENGTHS), num_requests)
         return list(zip(inputs.tolist(), outputs.tolist(), strict=True))
 
 
@@ -56,12 +59,19 @@ def parse_scenario(text: str) -> Scenario:
     for kind, form in _FORMS.items():
         match = form.fullmatch(compact)
         if match is not None:
-            numbers = [int(group) for group in match.groups() if group is not None]
+            numbers = [_length(compact, group) for group in match.groups() if group is not None]
             return Scenario(compact, _DRAWS[kind](compact, numbers))
     raise ConfigError(
         f"--scenario {text!r} is not D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max) or "
         "U(max_in,max_out), each in tokens, such as D(100,100)."
     )
+
+
+def _length(text: str, digits: str) -> int:
+    # NOTE: no more digits than a length has, since int() of a very long text raises.
+    if len(digits) > 10 or int(digits) > _MAX_LENGTH:
+        raise ConfigError(f"--scenario {text!r}: a number is above {_MAX_LENGTH}.")
+    return int(digits)
 
 
 def _deterministic(text: str, numbers: list[int]) -> Draw:
@@ -114,11 +124,11 @@ def random_range(input_len: int, output_len: int, ratio: float) -> Scenario:
     """Return vLLM's random lengths: uniform within len * (1 - ratio) .. len * (1 + ratio).
 
     Raises:
-        ConfigError: a length is below 1, or the ratio outside [0, 1).
+        ConfigError: a length is below 1 or absurd, or the ratio outside [0, 1).
     """
     for flag, length in (("--input-len", input_len), ("--output-len", output_len)):
-        if length < 1:
-            raise ConfigError(f"{flag} is {length}, but must be an integer >= 1.")
+        if not 1 <= length <= _MAX_LENGTH:
+            raise ConfigError(f"{flag} is {length}, but must be in [1, {_MAX_LENGTH}].")
     if not 0.0 <= ratio < 1.0:
         raise ConfigError(f"--random-range-ratio is {ratio}, but must be in [0, 1).")
 

@@ -1,6 +1,7 @@
 """A server under load: which requests it gets, and when."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from lite.text.tokenizer import Tokenizer, load_tokenizer
 
 # The paths of OpenAI's API, by the name of vLLM's --backend.
 ENDPOINTS = {"openai": "/v1/completions", "openai-chat": "/v1/chat/completions"}
+_PATH = re.compile("/[!-~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +37,11 @@ class ServeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/"):
-            raise ConfigError(f"--endpoint is {self.path!r}, but must begin with /.")
+        if _PATH.fullmatch(self.path) is None:
+            raise ConfigError(
+                f"--endpoint is {self.path!r}, but must begin with / and have no spaces and no "
+                "characters beyond ASCII; write those as %20, %C3%BC ..."
+            )
 
     @property
     def path(self) -> str:
@@ -113,10 +118,11 @@ def run_serve(
     requests: Sequence[BenchRequest],
     progress: Callable[[int], object],
 ) -> Load:
-    """Send the warm-ups, then the requests, and return what became of them.
+    """Send the warm-ups, then the requests, and return what became of them until Ctrl-C.
 
     Raises:
         ConfigError: an option makes no sense, or a warm-up failed.
+        KeyboardInterrupt: Ctrl-C came before the warm-ups had ended.
     """
 
     def send(request: BenchRequest) -> Outcome:
@@ -132,6 +138,8 @@ def run_serve(
             progress=lambda _: None,
         )
         for outcome in outcomes:
+            if outcome is None:
+                raise KeyboardInterrupt
             if outcome.error:
                 raise ConfigError(f"A warm-up request failed: {outcome.error}")
     cpu_s = time.process_time()
@@ -139,11 +147,17 @@ def run_serve(
         send, requests, arrivals, max_concurrency=options.max_concurrency, progress=progress
     )
     # In a closed loop every request but the first ones waits: that is its nature.
-    is_open = options.request_rate != math.inf
+    is_closed = options.request_rate == math.inf and options.max_concurrency is not None
+    ended = [
+        (request, outcome)
+        for request, outcome in zip(requests, outcomes, strict=True)
+        if outcome is not None
+    ]
     return Load(
-        requests=requests,
-        outcomes=outcomes,
+        requests=[request for request, _ in ended],
+        outcomes=[outcome for _, outcome in ended],
         duration_s=duration_s,
         client_cpu_s=time.process_time() - cpu_s,
-        has_queue=is_open and options.max_concurrency is not None,
+        has_queue=not is_closed,
+        num_interrupted=len(requests) - len(ended),
     )

@@ -24,7 +24,8 @@ class Load:
         outcomes: failed ones included.
         duration_s: from the first arrival to the last end.
         client_cpu_s: what sending and reading took of this process's CPU time meanwhile.
-        has_queue: whether requests that were due waited for others to end.
+        has_queue: whether requests had a time at which they were due.
+        num_interrupted: further requests that had not ended when Ctrl-C came.
     """
 
     requests: Sequence[BenchRequest]
@@ -32,6 +33,7 @@ class Load:
     duration_s: float
     client_cpu_s: float
     has_queue: bool = False
+    num_interrupted: int = 0
 
 
 def parse_goodput(pairs: Sequence[str]) -> dict[str, float]:
@@ -69,7 +71,7 @@ def serve_figures(
 
     Failed requests count in `failed` and `errors` and in nothing else. `request_goodput` is None
     without objectives; a request of one token meets any `tpot`, as in vLLM. `tokenizer` counts the
-    outputs of a server that does not.
+    outputs of a server that does not; `total_cached_tokens` is None if it does not say.
     """
     counted_here = _count_output(load.outcomes, tokenizer)
     requests, outcomes, duration_s = load.requests, load.outcomes, load.duration_s
@@ -82,13 +84,16 @@ def serve_figures(
         request.num_input if one.num_input is None else one.num_input for one, request in done
     )
     num_output = sum(one.num_output or 0 for one in good)
+    cached = [one.num_cached for one in good if one.num_cached is not None]
     meets = [all(1e3 * _measure(one, name) <= goodput[name] for name in goodput) for one in good]
     figures: dict[str, Any] = {
         "duration": duration_s,
         "completed": len(good),
         "failed": len(outcomes) - len(good),
+        "num_interrupted": load.num_interrupted,
         "total_input_tokens": num_input,
         "total_output_tokens": num_output,
+        "total_cached_tokens": sum(cached) if cached else None,
         "total_requested_output_tokens": sum(request.num_output for _, request in done),
         "request_throughput": len(good) / duration_s,
         "request_goodput": sum(meets) / duration_s if goodput else None,
@@ -140,6 +145,7 @@ def details(load: Load) -> dict[str, Any]:
             request.num_input if one.num_input is None else one.num_input
             for one, request in zip(outcomes, load.requests, strict=True)
         ],
+        "cached_lens": [one.num_cached for one in outcomes],
         "output_lens": [one.num_output or 0 for one in outcomes],
         "ttfts": [one.ttft_s for one in outcomes],
         "itls": [one.itl_s for one in outcomes],

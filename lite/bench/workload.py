@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lite.bench.prompts import PromptMaker
 from lite.bench.scenarios import (
     SHAREGPT_MAX_INPUT,
@@ -18,6 +16,7 @@ from lite.bench.scenarios import (
     random_range,
     sharegpt_like,
 )
+from lite.bench.streams import Stream, random_stream
 from lite.errors import ConfigError
 from lite.text.tokenizer import Tokenizer
 
@@ -122,26 +121,32 @@ def make_workload(
     lengths = options.lengths()
     if lengths is None:
         workload = _read_sharegpt(options, tokenizer, as_text=as_text)
+        sizes = [(request.num_input, request.num_output) for request in workload.requests]
+        _check_context(workload.name, sizes, max_model_len, remedy)
     else:
+        sizes = lengths.sample(options.num_prompts, options.seed)
+        # Before the prompts are made, which an absurd length would never end.
+        _check_context(lengths.name, sizes, max_model_len, remedy)
         maker = PromptMaker(tokenizer, options.seed, vocab_size=vocab_size)
         make: Callable[[int, int], BenchRequest] = (
             (lambda i, o: BenchRequest(i, o, text=maker.text(i)))
             if as_text
             else (lambda i, o: BenchRequest(i, o, token_ids=maker.token_ids(i)))
         )
-        sampled = lengths.sample(options.num_prompts, options.seed)
-        workload = Workload(lengths.name, [make(*one) for one in sampled])
-    if max_model_len is not None:
-        _check_context(workload, max_model_len, remedy)
+        workload = Workload(lengths.name, [make(*one) for one in sizes])
     return workload
 
 
-def _check_context(workload: Workload, max_model_len: int, remedy: str | None) -> None:
-    totals = [request.num_input + request.num_output for request in workload.requests]
+def _check_context(
+    name: str, sizes: Sequence[tuple[int, int]], max_model_len: int | None, remedy: str | None
+) -> None:
+    if max_model_len is None:
+        return
+    totals = [num_input + num_output for num_input, num_output in sizes]
     num_over = sum(total > max_model_len for total in totals)
     if num_over:
         raise ConfigError(
-            f"{num_over} of {len(totals)} requests ({workload.name}) need more than the context of "
+            f"{num_over} of {len(totals)} requests ({name}) need more than the context of "
             f"{max_model_len} tokens, the longest {max(totals)}; choose shorter ones"
             f"{f', or {remedy}' if remedy else ''}."
         )
@@ -152,7 +157,8 @@ def _read_sharegpt(options: WorkloadOptions, tokenizer: Tokenizer, *, as_text: b
     path = Path(options.dataset_path or "")
     conversations = list(_conversations(path))
     chosen: list[BenchRequest] = []
-    for index in np.random.default_rng(options.seed).permutation(len(conversations)).tolist():
+    order = random_stream(options.seed, Stream.CONVERSATIONS).permutation(len(conversations))
+    for index in order.tolist():
         question, answer = conversations[index]
         token_ids = tokenizer.encode(question)
         num_output = options.output_len

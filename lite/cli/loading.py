@@ -1,6 +1,6 @@
 """An LLM for a command: the log set up, the configuration applied."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -30,11 +30,21 @@ def open_llm(loaded: Loaded) -> "LLM":
     return LLM.from_config(config)
 
 
-def command_config(loaded: Loaded, defaults: Mapping[str, object] = COMMAND_DEFAULTS) -> Config:
-    """Return the configuration with the defaults of a command instead of a server's."""
+def command_config(
+    loaded: Loaded,
+    defaults: Mapping[str, object] = COMMAND_DEFAULTS,
+    *,
+    from_file: Collection[str] = (),
+) -> Config:
+    """Return the configuration with the defaults of a command instead of a server's.
+
+    What a flag or a variable gives stays, and what a file gives for the settings `from_file`.
+    """
     config = loaded.config
     for path, value in defaults.items():
-        if not loaded.origins[path].startswith(("flag", "environment")):
+        origin = loaded.origins[path]
+        is_given = origin != "default" and path in from_file
+        if not is_given and not origin.startswith(("flag ", "environment ")):
             section, field = path.split(".")
             changed = replace(getattr(config, section), **{field: value})
             config = replace(config, **{section: changed})

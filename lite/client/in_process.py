@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 
@@ -43,7 +44,9 @@ class InProcessClient:
                     f"Request id {request.request_id!r} is in use; choose another one.",
                     param="request_id",
                 )
-            self._commands.append(lambda: self._core.add(request, self))
+            # Now, since a step may run for long before the engine takes it up.
+            arrival_s = time.monotonic()
+            self._commands.append(lambda: self._core.add(request, self, arrival_s))
             self._wake.notify()
         return RequestStream(request, queue, lambda name: self._abandon(name, queue))
 

@@ -110,7 +110,7 @@ class EngineCore:
             CheckpointError: the weights give NaN or infinite logits.
             UnsupportedModelError: the kernels cannot run it on this machine.
         """
-        self._add(warm_up_request(self._model.plan.max_model_len), None)
+        self._add(warm_up_request(self._model.plan.max_model_len), None, time.monotonic())
         while self.has_work():
             for _, output in self.step():
                 check_warm_up(output, self._model.name)
@@ -123,14 +123,18 @@ class EngineCore:
 
     # --- requests --------------------------------------------------------------------------
 
-    def add(self, message: GenerateRequest, owner: Owner) -> None:
-        """Queue a request; a refusal comes out of the next step as an error output."""
+    def add(self, message: GenerateRequest, owner: Owner, arrival_s: float | None = None) -> None:
+        """Queue a request; a refusal comes out of the next step as an error output.
+
+        It has waited since `arrival_s` (time.monotonic), which lies before now where a step ran
+        meanwhile; None: it comes now.
+        """
         try:
-            self._add(message, owner)
+            self._add(message, owner, time.monotonic() if arrival_s is None else arrival_s)
         except LiteError as error:
             self._refuse(message, owner, error)
 
-    def _add(self, message: GenerateRequest, owner: Owner) -> None:
+    def _add(self, message: GenerateRequest, owner: Owner, arrival_s: float) -> None:
         if (owner, message.request_id) in self._requests:
             raise InvalidRequestError(f"Request id {message.request_id!r} is already in use.")
         prompt = np.frombuffer(message.prompt_token_ids, np.dtype("<i4")).astype(np.int32)
@@ -150,8 +154,7 @@ class EngineCore:
         )
         if not self._outputs:
             self._last_step_s = time.monotonic()
-        seed, arrival_s = message.sampling.seed, time.monotonic()
-        timeout_s = message.queue_timeout_s
+        seed, timeout_s = message.sampling.seed, message.queue_timeout_s
         if timeout_s is None:
             timeout_s = engine.queue_timeout_s
         request = Request(

@@ -231,7 +231,9 @@ class FrontDoor:
             error = InvalidRequestError(f"Request id {request.request_id!r} is in use.")
         else:
             requests[request.request_id] = set(range(request.n))
-            self._loop.post(lambda core: core.add(request, owner))
+            # Now, since a step may run for long before the engine takes it up.
+            arrival_s = time.monotonic()
+            self._loop.post(lambda core: core.add(request, owner, arrival_s))
             return
         self._refuse(owner, request, error)
 

@@ -87,11 +87,13 @@ def start(
     environ: Mapping[str, str] = os.environ,
     *,
     engine: Sequence[str] = ENGINE,
+    restart: bool = True,
 ) -> Supervisor:
     """Start a supervisor, and with it an engine process that reads the same configuration.
 
     `config` gives the address, or none: then a private one is made. Front ends need the handle's
     `address` as LITE_SERVER_ENGINE_ADDRESS. Returns at once; the engine is there some time later.
+    Without `restart` the supervisor ends with an engine that dies, and the reason stays readable.
 
     Raises:
         ConfigError: `config.server.engine_address` is not a usable address.
@@ -106,6 +108,8 @@ def start(
     command = [sys.executable, "-m", __name__, "--parent", str(os.getpid())]
     if directory is not None:
         command += ["--directory", str(directory)]
+    if not restart:
+        command.append("--once")
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
@@ -134,11 +138,14 @@ def _private_directory() -> Path:
 class _Watch:
     """One engine process after the other, until told to stop."""
 
-    def __init__(self, config: Config, engine: Sequence[str], parent: int) -> None:
+    def __init__(
+        self, config: Config, engine: Sequence[str], parent: int, *, restart: bool
+    ) -> None:
         assert config.server.engine_address is not None
         self._config = config
         self._engine = engine
         self._parent = parent
+        self._restart = restart
         self._error_file = parse_address(config.server.engine_address).error_file
         self._waker = Waker()
         self._num_stops = 0
@@ -167,6 +174,10 @@ class _Watch:
             reason = (
                 f"it was killed by signal {-code}" if code < 0 else f"it ended with code {code}"
             )
+            if not self._restart:
+                log.error("engine died", reason=reason)
+                self._tell(f"{reason}; its log says more.")
+                return _EXIT_UNUSABLE
             log.error("engine died", reason=reason, restart_in_s=backoff_s)
             self._tell(f"{reason}; a new one starts within {backoff_s:g} s.")
             self._wait(time.monotonic() + backoff_s)
@@ -225,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lite.engine.supervisor", description=__doc__)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--directory", type=Path, help="removed at the end")
+    parser.add_argument("--once", action="store_true", help="start no second engine")
     parser.add_argument("engine", nargs="+", help="command of the engine process")
     options = parser.parse_args(arguments)
     try:
@@ -233,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"lite: {error}", file=sys.stderr)
         return _EXIT_UNUSABLE
-    watch = _Watch(config, options.engine, options.parent)
+    watch = _Watch(config, options.engine, options.parent, restart=not options.once)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, watch.on_signal)
     code = watch.run()

@@ -1,17 +1,21 @@
 """`lite bench` with a real engine over a tiny model, and against the real server."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from lite.bench.step_profile import StepProfile, profiled_core
 from lite.bench.step_report import Ceilings, profile_figures
 from lite.cli import main
+from lite.client.remote import RemoteEngineClient
 from lite.config import Config, EngineConfig, ModelConfig
+from lite.engine import supervisor
 from tests.checkpoints import make_checkpoint
 from tests.e2e.gunicorn_server import ROOT, serve
 from tests.engines import request
@@ -167,6 +171,14 @@ def test_a_record_names_the_formats_that_ran(
     assert names <= set(formats.replace(",", "").split())
 
 
+def test_a_named_file_may_ask_for_the_prefix_cache_and_the_default_one_not(bench: Any) -> None:
+    Path("config.yaml").write_text("engine: {enable_prefix_caching: true}")
+    argv = ("throughput", "--num-prompts", "1", "--output-len", "2")
+    for flags, expected in (((), False), (("-c", "config.yaml"), True)):
+        settings = bench(*argv, *flags)["settings"]
+        assert settings["engine"]["enable_prefix_caching"] is expected
+
+
 def test_a_packed_checkpoint_is_recorded_as_what_it_is(
     bench: Any, checkpoint: Path, capsys: Any
 ) -> None:
@@ -242,6 +254,34 @@ def test_charts_without_a_profile(bench: Any) -> None:
     bench("throughput", "--num-prompts", "2", "--output-len", "4", "--plot", "a.svg")
     bench("latency", "--num-iters", "2", "--output-len", "4", "--plot", "b.svg")
     assert min(Path(name).stat().st_size for name in ("a.svg", "b.svg")) > 5000
+
+
+def test_without_a_profile_the_engine_process_is_that_of_the_server(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+    stats = RemoteEngineClient.stats
+
+    def note_commands(client: RemoteEngineClient) -> Any:
+        children = psutil.Process().children(recursive=True)
+        commands.extend(one.cmdline() for one in children)
+        return stats(client)
+
+    monkeypatch.setattr(RemoteEngineClient, "stats", note_commands)
+    bench("throughput", "--num-prompts", "2", "--output-len", "4", "--engine-process")
+    assert any("lite.engine.process" in command for command in commands)
+    assert not any("lite.bench.engine_process" in command for command in commands)
+
+
+def test_an_engine_process_that_dies_while_loading_ends_the_benchmark(
+    checkpoint: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = (sys.executable, "-c", "import os; os._exit(7)")
+    monkeypatch.setattr(supervisor, "ENGINE", dies)
+    argv = ["bench", "latency", "--engine-process", "--model", str(checkpoint)]
+    assert main(argv) == 2
+    assert "did not start: " in (err := capsys.readouterr().err)
+    assert "it ended with code 7" in err
 
 
 def test_an_engine_process_that_cannot_start_says_why(checkpoint: Path, capsys: Any) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,11 +74,16 @@ class Engines:
         self._clients: list[RemoteEngineClient] = []
 
     def start(
-        self, *, ready: bool = True, config: Config | None = None, **variables: str
+        self,
+        *,
+        ready: bool = True,
+        config: Config | None = None,
+        restart: bool = True,
+        **variables: str,
     ) -> tuple[Supervisor, RemoteEngineClient]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("LITE_", "VLLM_"))}
         environ |= {"LITE_LOG_LEVEL": "warning", "LITE_CONFIG": os.devnull, **variables}
-        one = supervisor.start(config or Config(), environ, engine=FAKE_ENGINE)
+        one = supervisor.start(config or Config(), environ, engine=FAKE_ENGINE, restart=restart)
         client = RemoteEngineClient(one.address, connect_timeout_s=10.0)
         self._supervisors.append(one)
         self._clients.append(client)
@@ -235,6 +241,17 @@ def test_stats_metrics_and_quotas_are_answered_while_a_step_runs(start: Start) -
         assert time.monotonic() - begin_s < 1.0
 
 
+def test_the_time_to_the_first_token_holds_the_step_that_ran_on_arrival(start: Start) -> None:
+    _, client = start(LITE_TEST_STEP_S="0.6")
+    with client.submit(request("first", max_tokens=2)) as first:
+        wait_until(lambda: client.stats().last_step_age_s > 0.0)
+        list(client.submit(request("second", max_tokens=1)))
+        list(first)
+    values = re.findall(r"time_to_first_token_seconds_sum\S* (\S+)", client.metrics())
+    # A step for the first request; the rest of that step, and another one, for the second.
+    assert float(values[0]) > 2 * 0.6 + 0.2
+
+
 def test_a_killed_engine_fails_open_streams_at_once_and_comes_back(start: Start) -> None:
     _, client = start()
     stream = client.submit(request("open", max_tokens=100_000))
@@ -260,6 +277,16 @@ def test_a_crash_loop_backs_off_and_calls_fail_fast_with_the_reason(start: Start
         client.submit(request("a"))
     assert time.monotonic() - begin_s < 0.2
     wait_until(lambda: "within 1 s" in error_file.read_text())
+    client.close()
+
+
+def test_without_restarts_the_first_crash_ends_the_supervisor(start: Start) -> None:
+    one, client = start(ready=False, restart=False, LITE_TEST_LOAD_FAILS="crash")
+    wait_until(lambda: not one.is_running())
+    client.close()
+    client = RemoteEngineClient(one.address, connect_timeout_s=0.1)
+    with pytest.raises(EngineDeadError, match=r"ended with code 7; its log says more\."):
+        client.stats()
     client.close()
 
 

@@ -1,8 +1,12 @@
 """The command line of `lite bench`: its flags, what it refuses, and what it writes."""
 
+import io
 import json
 import math
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from lite.cli import main
 from lite.cli.bench import with_kind
 from lite.machine import cpu_name, describe_commit
 from lite.version import __version__
+from lite_kernels.cpu.probe import read_bandwidth
 from tests.checkpoints import make_tokenizer
 from tests.openai_server import FakeServer, fake_server
 
@@ -99,6 +104,9 @@ def test_unknown_flags_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         (("serve", "--extra-body", "[1]"), "not a JSON object"),
         (("serve", "--base-url", "host"), "--base-url 'host'"),
         (("serve", "--timeout", "0"), "--timeout is 0"),
+        (("serve", "--timeout", "inf"), "--timeout is inf"),
+        (("serve", "--seed", "-1"), "--seed is -1"),
+        (("serve", "--extra-body", r'{"a": "\ud800"}'), "cannot be sent"),
         (("serve", "--save-detailed"), "name it with --output-json"),
     ],
 )
@@ -114,6 +122,8 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
         (("--request-rate", "0"), "--request-rate is 0"),
         (("--max-concurrency", "0"), "--max-concurrency is 0"),
         (("--endpoint", "v1"), "--endpoint is 'v1'"),
+        (("--endpoint", "/ü"), "--endpoint is '/ü'"),
+        (("--endpoint", "/a b"), "--endpoint is '/a b'"),
         (("--scenario", "D(500,100)"), "context of 512 tokens"),
         (("--scenario", "D(500,100)"), "or let the server have a longer one"),
         (("--tokenizer", "nowhere"), "nowhere"),
@@ -182,6 +192,81 @@ def test_a_chart_of_the_load_is_drawn() -> None:
     assert Path("load.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("num_threads", [64, 2000])
+def test_more_threads_than_cores_are_told_and_far_too_many_refused(
+    num_threads: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(num_threads))
+    if num_threads == 2000:
+        monkeypatch.setattr("lite_kernels.cpu.probe.read_bandwidth", read_bandwidth)
+    with fake_server() as fake:
+        code = serve(fake, "--num-prompts", "1")
+    assert f"{num_threads} threads (OMP_NUM_THREADS) are more than" in caplog.text
+    assert code == (2 if num_threads == 2000 else 0)
+    assert ("it must be from 1 to" in capsys.readouterr().err) == (num_threads == 2000)
+    assert len(fake.bodies) == (0 if num_threads == 2000 else 1)
+
+
+def test_what_the_servers_cache_gave_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with fake_server(num_cached=4) as fake:
+        serve(fake, "--num-prompts", "2", "--output-json", "o.json", "--save-detailed")
+        fake.num_cached = 0
+        serve(fake, "--num-prompts", "2")
+    first, second = capsys.readouterr().out.split("client's machine")[1:]
+    text = "8 of 14 input tokens came from the server's prefix cache"
+    assert (text in first, "from the server's prefix cache" in second) == (True, False)
+    assert "Cached input tokens" in second
+    results = json.loads(Path("o.json").read_text())["results"]
+    assert (results["total_cached_tokens"], results["cached_lens"]) == (8, [4, 4])
+
+
+def test_a_file_that_may_not_be_written_is_refused_before(
+    error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("there.json").touch()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for kind in ("throughput", "latency", "serve"):
+        for flag, name in (("--output-json", "there.json"), ("--output-json", "new.json")):
+            assert f"{flag}: {name} cannot be written" in error(kind, flag, name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file that is always full")
+def test_figures_are_shown_where_their_file_cannot_be_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with fake_server() as fake:
+        assert serve(fake, "--num-prompts", "1", "--output-json", "/dev/full") == 2
+    out, err = capsys.readouterr()
+    assert "Successful requests" in out
+    assert "/dev/full cannot be written" in err
+
+
+def test_text_that_the_terminal_cannot_show_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    with fake_server(trouble="status", message="überlastet") as fake:
+        assert serve(fake, "--num-prompts", "1", "--output-json", "o.json") == 1
+    terminal.seek(0)
+    assert r"HTTP 503 \xfcberlastet" in terminal.read()
+    assert json.loads(Path("o.json").read_text())["results"]["errors"] == {"HTTP 503 überlastet": 1}
+
+
+def test_ctrl_c_reports_what_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        deadline_s = time.monotonic() + 10.0
+        while len(fake.bodies) < 3 and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with fake_server(trouble="hang", num_good=2) as fake:
+        threading.Thread(target=interrupt).start()
+        argv = ("--num-prompts", "6", "--max-concurrency", "1", "--output-json", "o.json")
+        assert serve(fake, *argv) == 130
+    assert "Interrupted: 4 requests had not ended" in capsys.readouterr().out
+    results = json.loads(Path("o.json").read_text())["results"]
+    assert (results["completed"], results["failed"], results["num_interrupted"]) == (2, 0, 4)
+
+
 def test_the_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     with fake_server() as fake:
@@ -194,7 +279,7 @@ def test_short_outputs_are_shown() -> None:
         ("request_throughput", "output_throughput", "total_token_throughput", "duration"), 1.0
     ) | dict.fromkeys(
         ("completed", "failed", "total_input_tokens", "max_concurrent_requests"), 1
-    )  # fmt: skip
+    ) | dict.fromkeys(("total_cached_tokens", "num_interrupted"), 0)  # fmt: skip
     results |= {"total_output_tokens": 8, "total_requested_output_tokens": 10}
     text = serve_lines(
         {**results, "request_goodput": None, "client_cpu_share": 0.0, "errors": {}}, ["99"]

@@ -1,5 +1,7 @@
 """When requests are sent, and the figures made of what became of them."""
 
+import signal
+import threading
 import time
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from lite.bench.load import MAX_THREADS, poisson_arrivals, run_load
 from lite.bench.openai_stream import OpenAIServer, Outcome
+from lite.bench.scenarios import sharegpt_like
 from lite.bench.serve import ServeOptions, find_tokenizer, list_models, run_serve
 from lite.bench.serve_figures import Load, details, distributions, parse_goodput, serve_figures
 from lite.bench.statistics import summary
@@ -49,6 +52,16 @@ def test_arrivals_follow_from_the_seed() -> None:
     assert poisson_arrivals(5, 2.0, seed=1) == poisson_arrivals(5, 2.0, seed=1)
     assert poisson_arrivals(5, 2.0, seed=1) != poisson_arrivals(5, 2.0, seed=2)
     assert poisson_arrivals(1, 2.0, seed=1) == [0.0]
+
+
+def test_arrivals_tell_nothing_of_the_lengths() -> None:
+    """The first gap and the first prompt of many seeds."""
+    pairs = [
+        (poisson_arrivals(20, 1.0, seed)[1], sharegpt_like().sample(20, seed)[0][0])
+        for seed in range(400)
+    ]
+    gaps, lengths = np.array(pairs).T
+    assert abs(np.corrcoef(gaps, np.log(lengths))[0, 1]) < 0.2
 
 
 def test_an_infinite_rate_lets_all_come_at_once() -> None:
@@ -100,17 +113,54 @@ def test_outcomes_are_in_the_order_of_the_requests() -> None:
 
     done: list[int] = []
     outcomes, _ = run_load(send, REQUESTS, [0.0] * 12, max_concurrency=4, progress=done.append)
-    assert [one.text for one in outcomes] == [request.text for request in REQUESTS]
+    assert [one.text for one in outcomes if one] == [request.text for request in REQUESTS]
     assert done == [1] * 12
 
 
 def test_a_request_that_was_due_before_shows_how_long_it_waited() -> None:
     def send(_: BenchRequest) -> Outcome:
+        outcome = Outcome(start_s=time.perf_counter())
         time.sleep(0.05)
-        return Outcome()
+        return outcome
 
     outcomes, _ = run_load(send, REQUESTS[:2], [0.0, 0.0], max_concurrency=1, progress=ignore)
+    assert outcomes[1] is not None
     assert outcomes[1].queue_s >= 0.05
+
+
+def test_connecting_is_waiting_too() -> None:
+    def send(_: BenchRequest) -> Outcome:
+        time.sleep(0.05)
+        return Outcome(start_s=time.perf_counter())
+
+    outcomes, _ = run_load(send, REQUESTS[:1], [0.0], max_concurrency=None, progress=ignore)
+    assert outcomes[0] is not None
+    assert outcomes[0].queue_s >= 0.05
+
+
+def test_every_load_but_a_closed_loop_shows_how_late_it_sent() -> None:
+    with fake_server() as fake:
+        for options, has_queue in (
+            ({"request_rate": 500.0}, True),
+            ({"request_rate": 500.0, "max_concurrency": 3}, True),
+            ({}, True),
+            ({"max_concurrency": 3}, False),
+        ):
+            assert serve(fake, **options).has_queue is has_queue
+
+
+def test_after_ctrl_c_there_is_what_has_ended() -> None:
+    released = threading.Event()
+
+    def send(request: BenchRequest) -> Outcome:
+        if request is REQUESTS[2]:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            released.wait(10.0)
+        return Outcome(text=request.text)
+
+    outcomes, _ = run_load(send, REQUESTS, [0.0] * 12, max_concurrency=1, progress=ignore)
+    released.set()
+    assert [one and one.text for one in outcomes] == ["prompt 0", "prompt 1"] + [None] * 10
 
 
 def test_an_error_of_our_own_ends_the_load() -> None:
@@ -212,6 +262,7 @@ def test_the_figures_are_those_of_vllm(tokenizer: Any) -> None:
     assert made["p99_itl_ms"] == pytest.approx(300.0, rel=0.02)
     assert made["client_cpu_share"] == 0.01
     assert made["request_goodput"] is None
+    assert made["total_cached_tokens"] is None
     assert "mean_client_queue_time_ms" not in made
 
 

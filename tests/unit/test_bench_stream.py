@@ -1,5 +1,6 @@
 """One streamed request: what is timed, what counts as a token, and every way to fail."""
 
+import math
 import time
 
 import pytest
@@ -45,13 +46,34 @@ def test_the_event_that_opens_a_chat_is_no_token() -> None:
 
 
 def test_a_token_may_have_no_text() -> None:
-    with fake_server(tokens_per_event=1) as fake:
+    with fake_server(token_text="") as fake:
         plain = send(fake)
         server = OpenAIServer(fake.url, api_key=None, timeout_s=10.0)
         chat = server.stream("/v1/chat/completions", {**CHAT, "max_completion_tokens": 1})
     assert plain.error == chat.error == ""
+    assert len(plain.itl_s) == 4
     assert "Authorization" not in fake.headers[1]
     assert chat.itl_s == []
+
+
+@pytest.mark.parametrize("body", [BODY, CHAT], ids=["completion", "chat"])
+def test_an_event_that_only_ends_the_output_is_no_token(body: dict) -> None:
+    with fake_server(ends_apart=True, token_s=0.02) as fake:
+        outcome = send(fake, body)
+        fake.has_usage = False
+        uncounted = send(fake, body)
+    assert outcome.error == uncounted.error == ""
+    assert len(outcome.itl_s) == 4
+    assert outcome.latency_s == pytest.approx(outcome.ttft_s + sum(outcome.itl_s))
+    # It may be a token without text, where the server does not count.
+    assert len(uncounted.itl_s) == 5
+
+
+def test_tokens_from_the_servers_cache_are_counted() -> None:
+    with fake_server() as fake:
+        assert send(fake).num_cached is None
+        fake.num_cached = 4
+        assert send(fake).num_cached == 4
 
 
 def test_lines_may_end_with_carriage_returns() -> None:
@@ -127,6 +149,7 @@ def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
         OpenAIServer(url, api_key=None, timeout_s=1.0)
 
 
-def test_a_timeout_must_be_positive() -> None:
-    with pytest.raises(ConfigError, match="--timeout is 0"):
-        OpenAIServer("http://host", api_key=None, timeout_s=0.0)
+@pytest.mark.parametrize("timeout_s", [0.0, math.inf, math.nan, 1e7])
+def test_a_timeout_must_be_one_that_a_socket_can_have(timeout_s: float) -> None:
+    with pytest.raises(ConfigError, match="--timeout is"):
+        OpenAIServer("http://host", api_key=None, timeout_s=timeout_s)

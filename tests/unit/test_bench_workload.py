@@ -68,7 +68,7 @@ def test_spaces_do_not_matter_and_seeds_do() -> None:
     "text",
     ["", "D", "D(1)", "D(100;100)", "D(-1,5)", "X(1,2)", "N(1,2)", "N(1,2)/(3)", "d(1,2)",
      "D(1,2)/(3,4)", "D(1.5,2)", "E(100)", "D(0,5)", "D(5,0)", "N(0,1)/(5,1)", "U(9,5)/(1,2)",
-     "U(0,5)", "U(5,0)"],
+     "U(0,5)", "U(5,0)", "D(5,9999999999)", "N(5,5)/(5,99999999999)"],
 )  # fmt: skip
 def test_anything_else_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(ConfigError, match="--scenario"):
@@ -158,12 +158,26 @@ def test_requests_beyond_the_context_are_refused(tokenizer: Tokenizer) -> None:
     make_workload(options(), tokenizer, as_text=False, max_model_len=18)
 
 
+def test_absurd_lengths_are_refused_before_prompts_are_made(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_: object) -> None:
+        raise AssertionError
+
+    for name in ("text", "token_ids"):
+        monkeypatch.setattr(PromptMaker, name, make)
+    for as_text in (False, True):
+        with pytest.raises(ConfigError, match="context of 512 tokens"):
+            make_workload(options(input_len=10**9), tokenizer, as_text=as_text, max_model_len=512)
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [
         ({"num_prompts": 0}, "--num-prompts is 0"),
         ({"input_len": 0}, "--input-len is 0"),
         ({"output_len": -1}, "--output-len is -1"),
+        ({"output_len": 10**20}, "--output-len is 100"),
         ({"random_range_ratio": 1.0}, "--random-range-ratio is 1.0"),
         ({"scenario": "D(1,2)", "input_len": 5}, "--scenario and --input-len exclude"),
         ({"scenario": "D(1,2)", "dataset_name": "random"}, "--scenario and --dataset-name exclude"),

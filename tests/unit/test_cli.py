@@ -11,6 +11,7 @@ from typing import Any, Self
 import pytest
 
 from lite.cli import chat, complete, doctor, main
+from lite.cli.bench.arguments import OFFLINE_DEFAULTS
 from lite.cli.loading import COMMAND_DEFAULTS, command_config
 from lite.errors import CapacityError, ContextLengthError, EngineDeadError
 from lite.messages import RequestTimings
@@ -322,6 +323,17 @@ def test_commands_wait_for_their_own_requests_unless_told_otherwise() -> None:
     flags = {"engine.max_waiting_requests": 3, "log.level": "info"}
     config = command_config(load_config(environ={}, flags=flags))
     assert (config.engine.max_waiting_requests, config.log.level) == (3, "info")
+
+
+def test_a_file_asks_for_what_it_may_ask_for(tmp_path: Path) -> None:
+    path = tmp_path / "flags.yaml"
+    path.write_text("engine: {enable_prefix_caching: true, max_waiting_requests: 3}")
+    loaded = load_config(path, environ={})
+    name = "engine.enable_prefix_caching"
+    for from_file, expected in (((), False), ((name,), True)):
+        config = command_config(loaded, OFFLINE_DEFAULTS, from_file=from_file)
+        assert config.engine.enable_prefix_caching is expected
+        assert config.engine.max_waiting_requests > 10**6
 
 
 # --- chat ------------------------------------------------------------------------------------

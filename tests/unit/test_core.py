@@ -143,6 +143,21 @@ def test_the_engines_own_queue_timeout_holds_where_a_request_brings_none(
     assert len(tokens_of(outputs, "long")) == 49
 
 
+def test_all_times_count_from_the_arrival(model: LoadedModel) -> None:
+    core = make_core(model)
+    core.add(request("a", range(4), max_tokens=2), "owner", time.monotonic() - 5.0)
+    timings = run(core)[-1].timings
+    assert timings is not None
+    assert 5.0 <= timings.queue_s < 6.0
+    core.add(
+        request("late", range(4), max_tokens=2, queue_timeout_s=1.0),
+        "owner",
+        time.monotonic() - 5.0,
+    )
+    assert "waited 5.0 s" in errors(run(core))[0]
+    assert_idle(core)
+
+
 def test_deadlines_of_requests_that_run_are_forgotten(model: LoadedModel) -> None:
     core = make_core(model)
     for i in range(5):

@@ -48,10 +48,13 @@ def run_throughput(arguments: argparse.Namespace) -> int:
             one.engine.generator, one.workload, one.sampling, one.progress
         )
         written = _record(arguments, "throughput", one, results)
-    _show(written, record.throughput_lines(results))
-    if arguments.plot and not arguments.profile:
-        chart.draw_progress(finished, _title(written), arguments.plot)
-    return _finish(arguments, written)
+    _finish(
+        arguments,
+        written,
+        record.throughput_lines(results),
+        lambda title, name: chart.draw_progress(finished, title, name),
+    )
+    return 0
 
 
 def run_latency(arguments: argparse.Namespace) -> int:
@@ -75,11 +78,14 @@ def run_latency(arguments: argparse.Namespace) -> int:
             on_warm=one.engine.reset_profile if arguments.profile else lambda: None,
         )
         written = _record(arguments, "latency", one, results)
-    _show(written, record.latency_lines(results))
-    if arguments.plot and not arguments.profile:
-        median_s = results["median_latency"]
-        chart.draw_latencies(results["latencies"], median_s, _title(written), arguments.plot)
-    return _finish(arguments, written)
+    latencies, median_s = results["latencies"], results["median_latency"]
+    _finish(
+        arguments,
+        written,
+        record.latency_lines(results),
+        lambda title, name: chart.draw_latencies(latencies, median_s, title, name),
+    )
+    return 0
 
 
 @contextmanager
@@ -101,7 +107,9 @@ def _open(
         ignore_eos=True,
         detokenize=not arguments.disable_detokenize,
     )
-    config = command_config(flags.load(arguments), OFFLINE_DEFAULTS)
+    # Only a file that was named: ./config.yaml may list every setting of a server.
+    asked_for = () if arguments.config is None else ("engine.enable_prefix_caching",)
+    config = command_config(flags.load(arguments), OFFLINE_DEFAULTS, from_file=asked_for)
     options = workload_options(arguments, num_prompts=num_prompts, seed=config.model.seed)
     configure(config.log)
     with open_engine(
@@ -173,21 +181,25 @@ def _title(written: dict[str, Any]) -> str:
     return f"{written['benchmark']} of {settings['model']['model']}: {settings['workload']}"
 
 
-def _show(written: dict[str, Any], lines: Iterator[str]) -> None:
-    from lite.bench.record import heading
+def _finish(
+    arguments: argparse.Namespace,
+    written: dict[str, Any],
+    lines: Iterator[str],
+    draw: Callable[[str, str], None],
+) -> None:
+    """Write the record; print it whether or not that worked, and draw a chart of it."""
+    from lite.bench.chart import draw_profile
+    from lite.bench.record import heading, show, write_json
     from lite.bench.step_report import profile_lines
 
-    print(*heading(written), "", *lines, sep="\n")
-    if "profile" in written:
-        print("", *profile_lines(written["profile"]), sep="\n")
-
-
-def _finish(arguments: argparse.Namespace, written: dict[str, Any]) -> int:
-    from lite.bench.chart import draw_profile
-    from lite.bench.record import write_json
-
-    if arguments.plot and arguments.profile:
-        draw_profile(written["profile"]["steps"], _title(written), arguments.plot)
-    if arguments.output_json:
+    profile = written.get("profile")
+    try:
         write_json(written, arguments.output_json)
-    return 0
+    finally:
+        show([*heading(written), "", *lines])
+        if profile is not None:
+            show(["", *profile_lines(profile)])
+        if arguments.plot and profile is not None:
+            draw_profile(profile["steps"], _title(written), arguments.plot)
+        elif arguments.plot:
+            draw(_title(written), arguments.plot)

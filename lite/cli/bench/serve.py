@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from lite.cli.bench.arguments import workload_options
 from lite.errors import ConfigError
 from lite.settings import load_config
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from lite.bench.workload import Workload
     from lite.text.tokenizer import Tokenizer
 
-_EXIT_FAILED = 1
+_EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +42,25 @@ class _Plan:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the requests and print the figures; the exit code is 1 if any request failed."""
+    """Send the requests and print the figures; the exit code is 1 if any request failed.
+
+    After Ctrl-C the figures are those of the requests that had ended, and the exit code is 130.
+    """
     from tqdm import tqdm
 
     from lite.bench.chart import draw_distributions
-    from lite.bench.record import Probe, heading, make_record, serve_lines, write_json
+    from lite.bench.record import Probe, heading, make_record, serve_lines, show, write_json
     from lite.bench.serve import run_serve
     from lite.bench.serve_figures import details, distributions, serve_figures
+    from lite.log import get_logger
     from lite_kernels.cpu.topology import choose_threads
 
     plan = _plan(arguments)
     warmups = plan.workload.requests[: plan.num_warmups]
     requests = plan.workload.requests[plan.num_warmups :]
     threads = choose_threads()
+    for warning in threads.warnings:
+        get_logger(__name__).warning(warning)
     probe = Probe(threads.number, "", num_threads_origin=threads.origin)
     probe.take()
     with tqdm(total=len(requests), disable=not sys.stderr.isatty(), leave=False) as bar:
@@ -63,13 +71,16 @@ def run(arguments: argparse.Namespace) -> int:
     )
     written = make_record("serve", _settings(plan, arguments), results, probe)
     labels = [f"{percentile:g}" for percentile in plan.percentiles]
-    print(*heading(written), "", *serve_lines(results, labels), sep="\n")
-    if arguments.plot:
-        draw_distributions(distributions(load), plan.title, arguments.plot)
-    if arguments.output_json:
-        if arguments.save_detailed:
-            written["results"] |= details(load)
+    if arguments.save_detailed:
+        written["results"] |= details(load)
+    try:
         write_json(written, arguments.output_json)
+    finally:
+        show([*heading(written), "", *serve_lines(results, labels)])
+        if arguments.plot:
+            draw_distributions(distributions(load), plan.title, arguments.plot)
+    if load.num_interrupted:
+        return _EXIT_INTERRUPTED
     return _EXIT_FAILED if results["failed"] else 0
 
 
@@ -92,6 +103,7 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
     for flag, value, least in (
         ("--num-warmups", num_warmups, 0),
         ("--num-prompts", arguments.num_prompts, 1),
+        ("--seed", arguments.seed, 0),
     ):
         if value < least:
             raise ConfigError(f"{flag} is {value}, but must be an integer >= {least}.")
@@ -148,6 +160,10 @@ def _extra_body(text: str | None) -> dict[str, Any]:
         raise ConfigError(f"--extra-body {text!r} is not JSON: {error}.") from None
     if not isinstance(body, dict):
         raise ConfigError(f'--extra-body {text!r} is not a JSON object such as {{"top_k": 1}}.')
+    try:
+        msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"--extra-body {text!r} cannot be sent: {error}.") from None
     return body
 
 
