@@ -16,7 +16,7 @@ from benchmarks import peers
 from benchmarks.peering import cases, comparison, serving
 from benchmarks.peering.checkpoint import make_checkpoint, make_tokenizer, read_config
 from benchmarks.peering.client import run_clients
-from benchmarks.peering.engines import BY_NAME, ENGINES, RUNNERS
+from benchmarks.peering.engines import BY_NAME, ENGINES, RUNNERS, vllm_process_variables
 from benchmarks.peering.measuring import turns
 from benchmarks.peering.processes import RunnerError, RunnerProcess, session_pids
 from benchmarks.peering.servers import Server, ServerError, all_servers
@@ -355,6 +355,14 @@ def test_a_server_that_fails_leaves_the_others_and_what_was_saved(
     assert found["dead"] == {"error": "ended with 1"}
     assert FakeRunning.closed.count("dead") == 2
     assert FakeRunning.closed[:2] == ["dead", "broken"]
+
+
+def test_vllm_gets_whole_cores_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr("lite_kernels.cpu.topology._core_of", lambda cpu: str(cpu // 2))
+    for num_threads, bound in ((1, "0"), (2, "0,2"), (3, "0,2,1"), (4, "0,2,1,3")):
+        variables = vllm_process_variables(tmp_path, num_threads)
+        assert variables["VLLM_CPU_OMP_THREADS_BIND"] == bound
 
 
 def test_llama_server_keeps_no_prompts(tmp_path: Path) -> None:
