@@ -36,6 +36,7 @@ from benchmarks.peering.servers import all_servers
 from benchmarks.peering.serving import is_disturbed, measure_servers
 from benchmarks.report import RESULTS, ROOT, unchanged_since, write_result
 from lite.machine import describe_machine
+from lite_kernels.cpu.topology import choose_threads
 
 # Memory that must be free before an engine is loaded or measured, beside the weights' share.
 RESERVE_BYTES = 2_500_000_000
@@ -93,9 +94,8 @@ def _run(args: argparse.Namespace) -> None:
             measurement.run_case(case, engines, args.repeats)
             runs = measurement.runs[case.name]
             if not any(one.rates for one in runs.values()):
-                raise SystemExit(
-                    f"{case.name}: no engine could be measured; see {args.scratch}/logs"
-                )
+                _report(f"{case.name} NOT STORED: no engine could be measured")
+                continue
             found = {
                 "settings": settings,
                 "engines": {n: families[n] | d for n, d in pool.descriptions.items()},
@@ -295,7 +295,7 @@ def _arguments() -> argparse.Namespace:
     setup.add_argument("--jobs", type=int, default=2, help="of the compiler and the converters")
     setup.add_argument("--pip-arguments", default="", help="for instance an index of CPU wheels")
     for command in (run, serve):
-        command.add_argument("--threads", type=int, default=2)
+        command.add_argument("--threads", type=int, default=choose_threads().number)
         command.add_argument("--repeats", type=int, default=5)
         command.add_argument("--only", nargs="+", help="engines whose names hold one of these")
         command.add_argument("--out", help="file for the JSON result")
