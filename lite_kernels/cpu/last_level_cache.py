@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 _CPUS = Path("/sys/devices/system/cpu")
@@ -21,7 +22,7 @@ def beyond_caches(least_bytes: int, *, cpus: Path = _CPUS) -> int:
 
 def last_level_bytes(cpus: Path = _CPUS) -> int:
     """Return the bytes of all distinct L3 caches of the CPUs in the affinity; 0 if unknown."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    allowed: Iterable[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     sizes: dict[str, int] = {}
     for cpu in allowed:
         folder = cpus / f"cpu{cpu}" / "cache" / "index3"
