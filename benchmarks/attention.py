@@ -9,22 +9,24 @@ keys and values of 128, in blocks of 16 at random places.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.report import write_result
+from benchmarks.timing import seconds_of
 from lite_kernels.cpu import CpuKernels
 from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.last_level_cache import beyond_caches
 from lite_kernels.cpu.probe import multiply_rate, read_bandwidth
+from lite_kernels.cpu.topology import choose_threads
 
 NUM_HEADS, NUM_KV_HEADS, HEAD_DIM, BLOCK_SIZE = 16, 8, 128, 16
 # (sequences, context): long, and as in a batch of short requests.
 DECODES = [(1, 8192), (32, 160), (64, 160)]
 PREFILLS = [512, 2048]
-# Layers are read one after the other, together beyond any cache.
+# Layers are read one after the other; together at least so much, and beyond the caches.
 COLD_BYTES = 256 << 20
 VOCAB_SIZE = 151_936
 # temperature, top_k, top_p, min_p
@@ -87,7 +89,7 @@ def _decode(
         head_dim=HEAD_DIM,
         quantization=quantization,
     )
-    num_layers = -(-COLD_BYTES // layer_bytes)
+    num_layers = -(-beyond_caches(COLD_BYTES) // layer_bytes)
     return _attention(kernels, quantization, num_sequences, context, 1, num_layers)
 
 
@@ -134,29 +136,25 @@ def _measure(kernels: CpuKernels, repeats: int, runs: dict[str, list[float]]) ->
     for _ in range(repeats):
         for name, (run, nbytes) in decodes.items():
             bandwidth = read_bandwidth(kernels.num_threads)
-            rate = nbytes / _time(run)
+            rate = nbytes / seconds_of(run)
             add(f"{name}_gb_s", rate / 1e9)
             add(f"{name}_share_of_read", rate / bandwidth)
         peak = multiply_rate(kernels.num_threads, dtype=kernels.dtype)
         for (name, length), run in prefills.items():
             work = 4 * NUM_HEADS * HEAD_DIM * length * (length + 1) / 2
-            rate = work / _time(run)
+            rate = work / seconds_of(run)
             add(f"{name}_gflop_s", rate / 1e9)
             add(f"{name}_share_of_peak", rate / peak)
         for name, run in samplers.items():
-            add(f"sample_{name}_us", 1e6 * _time(run))
-
-
-def _time(run: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s
+            add(f"sample_{name}_us", 1e6 * seconds_of(run))
 
 
 def main() -> None:
     """Run the benchmark and write its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=sorted({1, choose_threads().number})
+    )
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--out", help="file for the JSON result")

@@ -3,7 +3,7 @@
     python -m benchmarks.cold_start
 
 Takes a 1.2 GB Qwen3-0.6B-shaped checkpoint of random weights, --checkpoint or one that it writes
-to --directory with a tokenizer of 151,936 entries, and beside it what `lite quantize` makes of it.
+to --directory with a tokenizer of 151,646 entries, and beside it what `lite quantize` makes of it.
 Then starts it in new processes, in each format as an `LLM` and as a server: once with an empty
 kernel cache, --repeats times with a warm one, the ways of loading interleaved. The page cache is
 warm, since every file has just been written or read. Caches lie in a directory that is removed.
@@ -11,8 +11,6 @@ warm, since every file has just been written or read. Caches lie in a directory 
 
 import argparse
 import itertools
-import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,13 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peering.checkpoint import CONFIGS, make_checkpoint
 from benchmarks.report import write_result
 from benchmarks.starting import Way, start_llm, start_server
-from lite.formats.checkpoint import open_checkpoint
-from lite.formats.safetensors import write_safetensors
 from lite_kernels.cpu.probe import read_bandwidth
+from lite_kernels.cpu.topology import choose_threads
 
-CONFIG = Path(__file__).parent / "configs" / "qwen3-0.6b"
 FORMATS: dict[str, Way] = {
     "bfloat16": Way(),
     "int8": Way(quantization="int8"),
@@ -52,12 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint to start instead")
     parser.add_argument("--directory", type=Path, help="where checkpoints are written and kept")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=choose_threads().number)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", help="file for the JSON result")
     args = parser.parse_args()
     directory = args.directory or Path(tempfile.gettempdir()) / "lite-cold-start"
-    make_checkpoint(directory, args.checkpoint)
+    prepare_checkpoints(directory, args.checkpoint)
     bandwidths = [read_bandwidth(args.threads)]
     cold = cold_starts(directory, args.threads)
     warm = warm_starts(directory, args.threads, args.repeats)
@@ -125,12 +122,12 @@ def read_file(path: Path) -> float:
     return time.perf_counter() - started_s
 
 
-def make_checkpoint(directory: Path, original: Path | None) -> None:
+def prepare_checkpoints(directory: Path, original: Path | None) -> None:
     """Write the checkpoint, or link to `original`, and the quantized ones, where they lack."""
     if original is not None:
         directory = _linked(directory, original)
     elif not (directory / "tokenizer.json").is_file():
-        _write_checkpoint(directory)
+        make_checkpoint(CONFIGS / "qwen3-0.6b", directory)
     for quantization in ("int8", "int4"):
         if not (directory / quantization).exists():
             target = str(directory / quantization)
@@ -148,37 +145,6 @@ def _linked(directory: Path, original: Path) -> Path:
         if not link.exists():
             link.symlink_to(file.resolve())
     return directory
-
-
-def _write_checkpoint(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CONFIG / "config.json", directory / "config.json")
-    with open_checkpoint(CONFIG, "dummy") as checkpoint:
-        tensors = {name: checkpoint.tensors[name] for name in checkpoint.tensors}
-        write_safetensors(directory / "model.safetensors", tensors)
-    (directory / "tokenizer.json").write_text(json.dumps(_large_tokenizer(151_643)))
-
-
-def _large_tokenizer(num_entries: int) -> dict[str, object]:
-    """Return a byte-level BPE tokenizer of many made-up entries: realistic in size only."""
-    alphabet = [chr(c) for c in [*range(33, 127), *range(161, 173), *range(174, 256)]]
-    alphabet += [chr(256 + i) for i in range(256 - len(alphabet))]
-    vocab = {char: i for i, char in enumerate(alphabet)}
-    merges = []
-    pairs = itertools.product(alphabet, alphabet)
-    triples = ((a + b, c) for a, b, c in itertools.product(alphabet, repeat=3))
-    for left, right in itertools.chain(pairs, triples):
-        if len(vocab) == num_entries:
-            break
-        vocab[left + right] = len(vocab)
-        merges.append([left, right])
-    return {
-        "version": "1.0",
-        "added_tokens": [],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
-        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
-    }
 
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ of a shared machine changes its pace within minutes; medians over --repeats.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.report import write_result
+from benchmarks.timing import seconds_of
 from lite_kernels.cpu import CpuKernels
 from lite_kernels.cpu.isa import host_isa
+from lite_kernels.cpu.last_level_cache import beyond_caches
 from lite_kernels.cpu.probe import multiply_rate, read_bandwidth
+from lite_kernels.cpu.topology import choose_threads
 from lite_kernels.dtypes import QUANTIZATIONS
 
 # Qwen3-0.6B: (in, out, whether gated) of one layer, and the head.
@@ -24,7 +26,7 @@ LAYER = [(1024, 4096, False), (2048, 1024, False), (1024, 3072, True), (3072, 10
 NUM_LAYERS = 28
 HEAD = (1024, 151936, False)
 ROWS = [1, 4, 8, 12, 16, 32, 64, 512]
-STREAM_BYTES = 320 << 20  # beyond the caches
+STREAM_BYTES = 320 << 20  # or more, beyond the caches
 
 
 class Model:
@@ -93,7 +95,8 @@ def _measure(
     k, n = args.shape
     quantization = weights if weights in QUANTIZATIONS else None
     nbytes = kernels.linear_nbytes(n, k, quantization)
-    stream = Model(kernels, weights, [(k, n, False)] * max(2, STREAM_BYTES // nbytes))
+    num_streamed = beyond_caches(STREAM_BYTES) // nbytes
+    stream = Model(kernels, weights, [(k, n, False)] * max(2, num_streamed))
     resident = Model(kernels, weights, [(k, n, False)] * 2)
     products = {rows: (stream if rows <= 64 else resident) for rows in ROWS}
     programs = {rows: model.program(rows) for rows, model in products.items()}
@@ -112,7 +115,7 @@ def _measure(
         add("peak_gflop_s", peak / 1e9)
         for rows, run in programs.items():
             model = products[rows]
-            seconds = _time(run)
+            seconds = seconds_of(run)
             rate = 2 * rows * model.num_weights / seconds
             add(f"m{rows}_gflop_s", rate / 1e9)
             if rows == 1:
@@ -121,21 +124,17 @@ def _measure(
                 add(f"m{rows}_share_of_peak", rate / peak)
         for rows, run in steps.items():
             assert step is not None
-            seconds = _time(run)
+            seconds = seconds_of(run)
             add(f"qwen3_0.6b_m{rows}_tok_s", rows / seconds)
             if rows == 1:
                 add("qwen3_0.6b_m1_share_of_read", step.nbytes / seconds / bandwidth)
 
 
-def _time(run: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=sorted({1, choose_threads().number})
+    )
     parser.add_argument("--weights", nargs="+", default=["bfloat16", "float32", *QUANTIZATIONS])
     parser.add_argument("--shape", type=int, nargs=2, default=[2048, 8192], metavar=("K", "N"))
     parser.add_argument("--repeats", type=int, default=7)

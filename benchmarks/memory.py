@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cold_start import FORMATS, make_checkpoint
+from benchmarks.cold_start import FORMATS, prepare_checkpoints
 from benchmarks.report import write_result
 from benchmarks.starting import Way, Work, start_llm, start_server
+from lite_kernels.cpu.topology import choose_threads
 
 WORK: list[Work] = [(1, 512, 64), (16, 32, 32), (1, 2048, 2)]
 MB = 1e6
@@ -27,11 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint to load instead")
     parser.add_argument("--directory", type=Path, help="where checkpoints are written and kept")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=choose_threads().number)
     parser.add_argument("--out", help="file for the JSON result")
     args = parser.parse_args()
     directory = args.directory or Path(tempfile.gettempdir()) / "lite-cold-start"
-    make_checkpoint(directory, args.checkpoint)
+    prepare_checkpoints(directory, args.checkpoint)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="lite-cache-") as cache:
         for name, way in FORMATS.items():

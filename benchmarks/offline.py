@@ -17,6 +17,7 @@ from lite.engine.core import EngineCore
 from lite.engine.loading import load_model, num_parameters
 from lite.messages import GenerateRequest, SamplingSpec
 from lite_kernels.cpu.probe import read_bandwidth
+from lite_kernels.cpu.topology import choose_threads
 
 PROMPT_TOKENS = 128
 
@@ -68,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="benchmarks/configs/qwen3-0.6b")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=choose_threads().number)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 4, 8, 16, 32])

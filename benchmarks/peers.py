@@ -14,7 +14,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,16 @@ from benchmarks.peering.pool import Pool
 from benchmarks.peering.servers import all_servers
 from benchmarks.peering.serving import is_disturbed, measure_servers
 from benchmarks.report import RESULTS, ROOT, unchanged_since, write_result
+from lite.machine import describe_machine
+from lite_kernels.cpu.topology import choose_threads
 
 # Memory that must be free before an engine is loaded or measured, beside the weights' share.
 RESERVE_BYTES = 2_500_000_000
 RESERVE_WEIGHTS = 2.5
 MIN_BATCHED_TOKENS = 2048
 SPARE_TOKENS = 64  # of a sequence, since caches are allocated in blocks
+# What must be equal for the cases of two runs to be those of one.
+COMPARED_SETTINGS = ("model", "threads", "repeats", "engines", "limits")
 
 
 def main() -> None:
@@ -63,14 +68,18 @@ def _setup(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> None:
     config, model = read_config(args.model), _model_files(args)
     name = f"peers-{args.model.name}"
-    figures = _earlier_figures(name, args)
-    chosen = [
-        all_cases.BY_NAME[case] for case in args.cases if case not in figures.get("cases", {})
-    ]
     engines, skipped = _choose(ENGINES, args)
+    asked = [all_cases.BY_NAME[case] for case in args.cases]
+    # Of all cases asked for, so that a run that goes on loads the engines as the first did.
+    limits = _limits(asked, config, args.threads)
+    settings = _settings(args) | {
+        "engines": [engine.name for engine in engines],
+        "limits": asdict(limits),
+    }
+    figures = _earlier_figures(name, args, settings)
+    chosen = [case for case in asked if case.name not in figures.get("cases", {})]
     weights_bytes = (model / "checkpoint" / "model.safetensors").stat().st_size
     reserve_bytes = int(RESERVE_BYTES + RESERVE_WEIGHTS * weights_bytes)
-    limits = _limits(chosen or all_cases.CASES, config, args.threads)
     with Pool(args.scratch, model, limits, reserve_bytes=reserve_bytes, report=_report) as pool:
         measurement = Measurement(
             pool,
@@ -84,8 +93,11 @@ def _run(args: argparse.Namespace) -> None:
         for case in chosen:
             measurement.run_case(case, engines, args.repeats)
             runs = measurement.runs[case.name]
+            if not any(one.rates for one in runs.values()):
+                _report(f"{case.name} NOT STORED: no engine could be measured")
+                continue
             found = {
-                "settings": _settings(args),
+                "settings": settings,
                 "engines": {n: families[n] | d for n, d in pool.descriptions.items()},
                 "skipped": skipped | measurement.failed,
                 "logprob_differences": differences,
@@ -98,8 +110,10 @@ def _run(args: argparse.Namespace) -> None:
     _show(figures)
 
 
-def _earlier_figures(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the stored figures that `--resume` goes on with."""
+def _earlier_figures(
+    name: str, args: argparse.Namespace, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the stored figures that `--resume` goes on with: those of the same measurement."""
     path = Path(args.out) if args.out else RESULTS / f"{name}.json"
     if not args.resume or not path.exists():
         return {}
@@ -110,6 +124,15 @@ def _earlier_figures(name: str, args: argparse.Namespace) -> dict[str, Any]:
             "--resume, or write to another file by --out"
         )
     figures: dict[str, Any] = record["figures"]
+    here = describe_machine()
+    pairs = {key: (record["machine"].get(key), here[key]) for key in ("cpu", "num_cpus")}
+    pairs |= {key: (figures["settings"].get(key), settings[key]) for key in COMPARED_SETTINGS}
+    differences = [f"{key} {a}, now {b}" for key, (a, b) in pairs.items() if a != b]
+    if differences:
+        raise SystemExit(
+            f"{path} was measured otherwise ({'; '.join(differences)}): run as it was, without "
+            "--resume, or write to another file by --out"
+        )
     return figures
 
 
@@ -165,11 +188,9 @@ def _table(args: argparse.Namespace) -> None:
 def _choose(
     candidates: Sequence[Any], args: argparse.Namespace
 ) -> tuple[list[Any], dict[str, str]]:
-    """Return those to be measured, and why others are not."""
+    """Return those to be measured, and why others are not; there is at least one."""
     chosen, skipped = [], {}
-    for candidate in candidates:
-        if args.only and not any(text in candidate.name for text in args.only):
-            continue
+    for candidate in _named(candidates, args.only):
         if isinstance(candidate, Engine):
             reason = missing(candidate, args.scratch, args.scratch / "models" / args.model.name)
         else:
@@ -179,7 +200,25 @@ def _choose(
         else:
             skipped[candidate.name] = reason
             _report(f"SKIPPED {candidate.name}: {reason}")
+    if not chosen:
+        raise SystemExit("there is nothing to measure: all was skipped")
     return chosen, skipped
+
+
+def _named(candidates: Sequence[Any], words: Sequence[str] | None) -> list[Any]:
+    """Return those whose names hold one of the words, in any case; all without words."""
+    if not words:
+        return list(candidates)
+    names = [candidate.name.casefold() for candidate in candidates]
+    for word in words:
+        if not any(word.casefold() in name for name in names):
+            known = ", ".join(repr(candidate.name) for candidate in candidates)
+            raise SystemExit(f"--only {word!r} names none of {known}")
+    return [
+        candidate
+        for candidate, name in zip(candidates, names, strict=True)
+        if any(word.casefold() in name for word in words)
+    ]
 
 
 def _model_source(text: str) -> Path:
@@ -256,7 +295,7 @@ def _arguments() -> argparse.Namespace:
     setup.add_argument("--jobs", type=int, default=2, help="of the compiler and the converters")
     setup.add_argument("--pip-arguments", default="", help="for instance an index of CPU wheels")
     for command in (run, serve):
-        command.add_argument("--threads", type=int, default=2)
+        command.add_argument("--threads", type=int, default=choose_threads().number)
         command.add_argument("--repeats", type=int, default=5)
         command.add_argument("--only", nargs="+", help="engines whose names hold one of these")
         command.add_argument("--out", help="file for the JSON result")

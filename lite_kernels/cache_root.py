@@ -1,4 +1,4 @@
-"""Where files that can be made again are kept: compiled kernels."""
+"""Where files that can be made again are kept: compiled kernels, packed weights."""
 
 import errno
 import os

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import ROOT
+from lite_kernels.cpu.topology import one_per_core
 
 RUNNERS = Path(__file__).resolve().parent / "runners"
 OURS = "lite"
@@ -88,7 +89,9 @@ def vllm_process_variables(scratch: Path, num_threads: int) -> dict[str, str]:
 
     LD_PRELOAD names the libraries that its documentation recommends, as far as they are there.
     """
-    cores = sorted(os.sched_getaffinity(0))[:num_threads]
+    cpus = sorted(os.sched_getaffinity(0))
+    first = one_per_core(cpus)
+    cores = [*first, *(cpu for cpu in cpus if cpu not in first)][:num_threads]
     environment = scratch / "vllm"
     found = [str(path) for path in environment.glob("lib/libiomp5.so")]
     for folder in (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib64"), environment / "lib"):

@@ -60,6 +60,8 @@ class RunnerProcess:
             reply = json.loads(self._read_line(timeout_s))
         except OSError as error:
             raise RunnerError(f"the process has ended; see {self._log}") from error
+        except ValueError as error:
+            raise RunnerError(f"its answer cannot be read; see {self._log}") from error
         self._signal(signal.SIGSTOP)
         if "error" in reply:
             raise RunnerError(f"{reply['error']} (see {self._log})")

@@ -116,10 +116,7 @@ def _dependencies() -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             yield Finding("dependency", f"{name} is missing: pip install {name}", good=False)
     yield Finding("dependencies", ", ".join(versions))
-    try:
-        yield Finding("cupy", importlib.metadata.version("cupy-cuda13x"))
-    except importlib.metadata.PackageNotFoundError:
-        yield Finding("cupy", "not installed; it is optional")
+    yield Finding("gpu", "not used: there is no CUDA backend yet")
 
 
 def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from lite_kernels.cpu.isa import host_isa
 from lite_kernels.cpu.isa.emitter import Emitter
 from lite_kernels.cpu.isa.memory import array_at, empty_aligned, store
 from lite_kernels.cpu.kernel import kernel
+from lite_kernels.cpu.last_level_cache import beyond_caches
 from lite_kernels.cpu.program import Program, argument, share
 from lite_kernels.cpu.team import Team
 from lite_kernels.cpu.topology import available_cores
@@ -77,14 +78,15 @@ def _multiply_float32(tid, num_threads, args):
     _multiply_add(np.float32, argument(args, 0), argument(args, 1) + 2048 * tid)
 
 
-def read_bandwidth(num_threads: int | None = None, *, nbytes: int = 256 << 20) -> float:
+def read_bandwidth(num_threads: int | None = None, *, nbytes: int | None = None) -> float:
     """Return bytes a second of linear reads from memory; the best of three passes.
 
     Args:
         num_threads: None for one per core available to the process.
-        nbytes: must be much larger than the caches.
+        nbytes: a multiple of 4096; None for 256 MiB, or more on machines with large caches.
     """
     num_threads = num_threads or available_cores()
+    nbytes = nbytes or beyond_caches(256 << 20)
     data = np.ones(nbytes // 4, np.uint32)
     results = empty_aligned((16 * num_threads,), np.uint32)
     program = Program()

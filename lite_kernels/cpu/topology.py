@@ -47,8 +47,8 @@ def usable_cores() -> ThreadCount:
     """
     if not hasattr(os, "sched_getaffinity"):
         return ThreadCount(os.cpu_count() or 1, "cores")
-    usable = ThreadCount(_num_cores(range(os.cpu_count() or 1)), "physical cores")
-    allowed = _num_cores(os.sched_getaffinity(0))
+    usable = ThreadCount(len(one_per_core(_online_cpus())), "physical cores")
+    allowed = len(one_per_core(os.sched_getaffinity(0)))
     if allowed < usable.number:
         usable = ThreadCount(allowed, "CPU affinity")
     quota = max(1, int(_quota()))
@@ -60,8 +60,18 @@ def available_cores() -> int:
     return usable_cores().number
 
 
-def _num_cores(cpus: Iterable[int]) -> int:
-    return len({_core_of(cpu) for cpu in cpus})
+def one_per_core(cpus: Iterable[int]) -> list[int]:
+    """Return the lowest of the hardware threads of each core, in order."""
+    return sorted({_core_of(cpu): cpu for cpu in sorted(cpus, reverse=True)}.values())
+
+
+def _online_cpus(path: Path = Path("/sys/devices/system/cpu/online")) -> list[int]:
+    """Return the numbers of the CPUs that are switched on, which may have gaps."""
+    try:
+        ranges = [part.split("-") for part in path.read_text().split(",")]
+        return [cpu for ends in ranges for cpu in range(int(ends[0]), int(ends[-1]) + 1)]
+    except (OSError, ValueError):
+        return list(range(os.cpu_count() or 1))
 
 
 def _core_of(cpu: int) -> str:

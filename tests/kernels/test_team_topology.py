@@ -7,12 +7,14 @@ import pytest
 from lite_kernels.cpu import topology
 
 _QUOTA = topology._quota
+_ONLINE_CPUS = topology._online_cpus
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """Eight hardware threads on four cores, no limits, no variable."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(topology, "_online_cpus", lambda: list(range(8)))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(topology, "_core_of", lambda cpu: str(cpu // 2))
     monkeypatch.setattr(topology, "_quota", lambda: 1e9)
@@ -107,6 +109,21 @@ def test_cores_with_and_without_siblings_count_alike(monkeypatch):
     assert str(topology.usable_cores()) == "3 (CPU affinity)"
     monkeypatch.setattr(topology, "_quota", lambda: 2.9)
     assert str(topology.usable_cores()) == "2 (cgroup limit)"
+
+
+def test_cpus_that_are_switched_off_are_no_limit(monkeypatch):
+    monkeypatch.setattr(topology, "_online_cpus", lambda: [0, 1, 4, 5])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 4, 5})
+    assert str(topology.usable_cores()) == "2 (physical cores)"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0-2,5,7-8\n", [0, 1, 2, 5, 7, 8]), ("3\n", [3]), ("-\n", [*range(8)])]
+)
+def test_the_cpus_that_are_switched_on_are_read(tmp_path, text, expected):
+    (tmp_path / "online").write_text(text)
+    assert _ONLINE_CPUS(tmp_path / "online") == expected
+    assert _ONLINE_CPUS(tmp_path / "missing") == [*range(8)]
 
 
 def test_a_system_without_affinity_counts_its_cpus(monkeypatch):

@@ -14,14 +14,14 @@ from tests.engines import make_core, tiny_model
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr("lite_kernels.cpu.topology._online_cpus", lambda: [0, 1])
     monkeypatch.setattr("lite_kernels.cpu.topology._core_of", str)
     monkeypatch.setattr("lite_kernels.cpu.topology._quota", lambda: 1e9)
 
 
 def test_the_threads_and_their_origin_are_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
     with caplog.at_level(logging.INFO, logger="lite"):
         model = tiny_model(tmp_path)
     model.kernels.close()

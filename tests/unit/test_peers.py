@@ -16,11 +16,12 @@ from benchmarks import peers
 from benchmarks.peering import cases, comparison, serving
 from benchmarks.peering.checkpoint import make_checkpoint, make_tokenizer, read_config
 from benchmarks.peering.client import run_clients
-from benchmarks.peering.engines import BY_NAME, RUNNERS
+from benchmarks.peering.engines import BY_NAME, ENGINES, RUNNERS, vllm_process_variables
 from benchmarks.peering.measuring import turns
 from benchmarks.peering.processes import RunnerError, RunnerProcess, session_pids
 from benchmarks.peering.servers import Server, ServerError, all_servers
 from benchmarks.peering.serving import check_counts
+from benchmarks.report import write_result
 
 FAKE_RUNNER = """
 import time
@@ -356,6 +357,14 @@ def test_a_server_that_fails_leaves_the_others_and_what_was_saved(
     assert FakeRunning.closed[:2] == ["dead", "broken"]
 
 
+def test_vllm_gets_whole_cores_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr("lite_kernels.cpu.topology._core_of", lambda cpu: str(cpu // 2))
+    for num_threads, bound in ((1, "0"), (2, "0,2"), (3, "0,2,1"), (4, "0,2,1,3")):
+        variables = vllm_process_variables(tmp_path, num_threads)
+        assert variables["VLLM_CPU_OMP_THREADS_BIND"] == bound
+
+
 def test_llama_server_keeps_no_prompts(tmp_path: Path) -> None:
     servers = all_servers(tmp_path, tmp_path, num_threads=1, num_clients=1)
     commands = [server.command for server in servers if server.family == "llama.cpp"]
@@ -465,4 +474,74 @@ def test_a_run_of_another_commit_is_not_resumed(tmp_path: Path) -> None:
     path.write_text(json.dumps({"commit": commit, "figures": {}}))
     args = argparse.Namespace(resume=True, out=str(path))
     with pytest.raises(SystemExit, match="other sources, at 0000"):
-        peers._earlier_figures("peers", args)
+        peers._earlier_figures("peers", args, {})
+
+
+RUN_SETTINGS = {
+    "model": "small",
+    "threads": 2,
+    "repeats": 5,
+    "engines": ["lite int8", "llama.cpp Q8_0"],
+    "limits": {"max_num_seqs": 64},
+    "patience": 600.0,
+}
+
+
+@pytest.fixture
+def stored_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    monkeypatch.setattr(peers, "unchanged_since", lambda commit: True)
+    path = tmp_path / "peers.json"
+    write_result("peers", {"settings": RUN_SETTINGS, "cases": {"decode_1": {}}}, path)
+    return argparse.Namespace(resume=True, out=str(path))
+
+
+def test_a_run_is_resumed_with_the_same_settings(stored_run: argparse.Namespace) -> None:
+    settings = RUN_SETTINGS | {"patience": 60.0, "resume": True}
+    assert peers._earlier_figures("peers", stored_run, settings)["cases"] == {"decode_1": {}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", "large"),
+        ("threads", 1),
+        ("repeats", 3),
+        ("engines", ["lite int8"]),
+        ("limits", {"max_num_seqs": 1}),
+    ],
+)
+def test_a_run_with_other_settings_is_not_resumed(
+    stored_run: argparse.Namespace, key: str, value: Any
+) -> None:
+    with pytest.raises(SystemExit, match=f"measured otherwise .{key} .*, now "):
+        peers._earlier_figures("peers", stored_run, RUN_SETTINGS | {key: value})
+
+
+def test_a_run_on_another_machine_is_not_resumed(
+    stored_run: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "describe_machine", lambda: {"cpu": "another", "num_cpus": 1})
+    with pytest.raises(SystemExit, match="now another"):
+        peers._earlier_figures("peers", stored_run, RUN_SETTINGS)
+
+
+def test_engines_are_named_by_parts_of_their_names_in_any_case() -> None:
+    def named(*words: str) -> list[str]:
+        return [engine.name for engine in peers._named(ENGINES, words)]
+
+    assert named("OpenVINO INT8") == ["OpenVINO int8"]
+    assert named("LLAMA", "vllm") == [
+        "llama.cpp BF16",
+        "llama.cpp Q8_0",
+        "llama.cpp Q4_0",
+        "vLLM BF16",
+    ]
+    assert len(named()) == len(ENGINES)
+    with pytest.raises(SystemExit, match="'typo' names none of 'lite bf16', "):
+        named("lite", "typo")
+
+
+def test_a_run_that_can_measure_nothing_is_refused(tmp_path: Path) -> None:
+    args = argparse.Namespace(only=["vllm"], scratch=tmp_path, model=tmp_path)
+    with pytest.raises(SystemExit, match="nothing to measure"):
+        peers._choose(ENGINES, args)

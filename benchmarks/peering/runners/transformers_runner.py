@@ -62,9 +62,9 @@ class Transformers:
             cache = self._model(ids[:, :-1], use_cache=True, logits_to_keep=1).past_key_values
             self._kept = (prompts, cache)
         cache = self._kept[1]
-        excess = cache.get_seq_length() - (ids.shape[1] - 1)
-        if excess > 0:
-            cache.crop(-excess)
+        if (num_excess := cache.get_seq_length() - (ids.shape[1] - 1)) > 0:
+            # NOTE: a number of tokens to keep, instead of to remove, is refused by newer versions.
+            cache.crop(-num_excess)
         return cache
 
 
