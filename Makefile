@@ -40,7 +40,6 @@ bench:
 	$(PYTHON) -m benchmarks.scheduler
 	$(PYTHON) -m benchmarks.kernels --model
 	$(PYTHON) -m benchmarks.attention
-	$(PYTHON) -m benchmarks.offline
 	$(PYTHON) -m benchmarks.cold_start
 	$(PYTHON) -m benchmarks.memory
 
