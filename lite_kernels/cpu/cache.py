@@ -33,6 +33,7 @@ _NUMBA_OPTIONS = frozenset(
         "SLP_VECTORIZE",
     )
 )
+_OF_THIS_PROCESS = "lite-kernels-"  # how such a directory's name begins
 _UNUSED_AFTER_S = 30 * 24 * 3600.0
 
 
@@ -89,7 +90,7 @@ def kernel_directory(isa: str) -> str:
     except OSError:
         # SAFETY: never a fixed name below a shared /tmp: cached kernels are executed.
         try:
-            own = tempfile.mkdtemp(prefix="lite-kernels-")
+            own = tempfile.mkdtemp(prefix=_OF_THIS_PROCESS)
         except OSError:
             raise ValueError(
                 "compiled kernels can be stored neither in the cache nor in a temporary directory; "
@@ -103,8 +104,8 @@ def kernel_directory(isa: str) -> str:
 def keeps_kernels(isa: str) -> bool:
     """Tell whether what is compiled now is still there at the next start."""
     try:
-        return Path(kernel_directory(isa)).is_relative_to(cache_root())
-    except (FileNotFoundError, ValueError):
+        return not Path(kernel_directory(isa)).parent.name.startswith(_OF_THIS_PROCESS)
+    except ValueError:
         return False
 
 
