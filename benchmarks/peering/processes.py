@@ -29,7 +29,7 @@ class RunnerProcess:
         self, command: list[str], *, variables: Mapping[str, str], log: Path, cwd: Path
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log
+        self._log = log_name(log)
         with open(log, "ab") as log_file:
             self._process = subprocess.Popen(
                 command,
@@ -119,6 +119,11 @@ class RunnerProcess:
             self._pending += data
         line, _, self._pending = self._pending.partition(b"\n")
         return line
+
+
+def log_name(log: Path) -> str:
+    """Return what errors call a log: results hold them, but no paths of a machine."""
+    return f"{log.parent.name}/{log.name}"
 
 
 def session_pids(session: int) -> Iterator[int]:

@@ -23,7 +23,7 @@ from benchmarks.peering.engines import (
     vllm_process_variables,
 )
 from benchmarks.peering.environments import llama_server
-from benchmarks.peering.processes import session_cpu_s, session_pids
+from benchmarks.peering.processes import log_name, session_cpu_s, session_pids
 from benchmarks.report import ROOT
 
 MODEL_NAME = "peer"
@@ -154,15 +154,16 @@ class RunningServer:
     """A server's processes, which are a session of their own."""
 
     def __init__(self, server: Server, scratch: Path, num_threads: int) -> None:
-        self._log = scratch / "logs" / f"serve-{server.name.replace(' ', '-')}.log"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        log = scratch / "logs" / f"serve-{server.name.replace(' ', '-')}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log_name(log)
         self.server = server
         variables = thread_variables(num_threads) | offline_variables() | dict(server.variables)
-        with open(self._log, "ab") as log:
+        with open(log, "ab") as log_file:
             self._process = subprocess.Popen(
                 server.command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log_file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **variables},
                 cwd=server.cwd,
