@@ -42,9 +42,8 @@ def command_config(
     """
     config = loaded.config
     for path, value in defaults.items():
-        origin = loaded.origins[path]
-        is_given = origin != "default" and path in from_file
-        if not is_given and not origin.startswith(("flag ", "environment ")):
+        is_from_file = path in from_file and loaded.origins[path] != "default"
+        if not is_from_file and not loaded.is_explicit(path):
             section, field = path.split(".")
             changed = replace(getattr(config, section), **{field: value})
             config = replace(config, **{section: changed})

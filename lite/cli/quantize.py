@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     config = command_config(loaded)
     configure(config.log)
     quantization = config.model.quantization or _DEFAULT
-    origin = loaded.origins[_SETTING]
-    if config.model.quantization is None and origin.startswith(("flag", "environment")):
+    if config.model.quantization is None and loaded.is_explicit(_SETTING):
         raise ConfigError(
-            f"{origin}: none is no format to write checkpoints in; choose int8 or int4."
+            f"{loaded.origins[_SETTING]}: none is no format to write checkpoints in; "
+            "choose int8 or int4."
         )
     with _cleaned_up_if_stopped(), ExitStack() as stack:
 

@@ -47,6 +47,10 @@ class Loaded:
     origins: Mapping[str, str]
     path: Path | None = None
 
+    def is_explicit(self, setting: str) -> bool:
+        """Whether a flag or a variable gives the setting at a dotted path."""
+        return self.origins[setting].startswith(("flag ", "environment "))
+
 
 @dataclass(slots=True)
 class _Layer:
