@@ -56,6 +56,14 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+def assert_dead(one: Supervisor, *, match: str) -> None:
+    """Expect that a client which comes too late learns why the engine has ended."""
+    client = RemoteEngineClient(one.address, connect_timeout_s=0.1)
+    with pytest.raises(EngineDeadError, match=match):
+        client.stats()
+    client.close()
+
+
 def is_ready(client: RemoteEngineClient) -> bool:
     try:
         return client.stats().state == "ready"
@@ -284,10 +292,7 @@ def test_without_restarts_the_first_crash_ends_the_supervisor(start: Start) -> N
     one, client = start(ready=False, restart=False, LITE_TEST_LOAD_FAILS="crash")
     wait_until(lambda: not one.is_running())
     client.close()
-    client = RemoteEngineClient(one.address, connect_timeout_s=0.1)
-    with pytest.raises(EngineDeadError, match=r"ended with code 7; its log says more\."):
-        client.stats()
-    client.close()
+    assert_dead(one, match=r"ended with code 7; its log says more\.")
 
 
 def test_an_engine_that_crashes_on_a_request_serves_the_next_one(start: Start) -> None:
@@ -302,10 +307,7 @@ def test_an_unusable_model_ends_the_supervisor_and_the_reason_stays(start: Start
     one, client = start(ready=False, LITE_TEST_LOAD_FAILS="checkpoint")
     wait_until(lambda: not one.is_running())
     client.close()
-    client = RemoteEngineClient(one.address, connect_timeout_s=0.1)
-    with pytest.raises(EngineDeadError, match=r"model.safetensors: the file ends early"):
-        client.stats()
-    client.close()
+    assert_dead(one, match=r"model.safetensors: the file ends early")
     assert one.stop(1.0)
     assert not Path(one.address.removeprefix("ipc://")).parent.exists()
 
