@@ -144,7 +144,13 @@ def _check_and_reload(server: Any, reload: Callable[[], None]) -> None:
 
 def _announce_and_stop(server: Any, stop: Callable[[bool], None], graceful: bool = True) -> None:
     server.board.announce_stop()
-    stop(graceful)
+    while True:
+        try:
+            stop(graceful)
+        except HaltServer:
+            # It has just taken note of another worker that could not boot: on with the others.
+            continue
+        return
 
 
 def _watch_engine(server: Any, manage_workers: Callable[[], None]) -> None:
