@@ -85,20 +85,23 @@ def _lines(name: str) -> list[str]:
 def report(outputs: Sequence["RequestOutput"], elapsed_s: float) -> tuple[str, str]:
     """Return vllm.rs' two lines: prompt tokens and decoded tokens, seconds and tokens/s.
 
-    Prompts count until the last of them was read; decoding from when the first one was. The two
-    overlap where the batch did not fit into one step.
+    Prompts count until the last of them was read; decoding from when the first one was,
+    without the tokens that came with the prompts. The two overlap where the batch did not fit
+    into one step.
     """
     read_s = [t.queue_s + t.prefill_s for t in (one.timings for one in outputs) if t is not None]
     prompt_s = max(read_s, default=0.0)
     decode_s = elapsed_s - min(read_s, default=0.0)
     num_prompt_tokens = sum(len(one.prompt_token_ids) for one in outputs)
-    num_output_tokens = sum(len(part.token_ids) for one in outputs for part in one.outputs)
+    num_output_tokens = [len(part.token_ids) for one in outputs for part in one.outputs]
+    # The first of each comes with its prompt.
+    num_decoded = sum(max(num - 1, 0) for num in num_output_tokens)
     return (
-        _speed("Prompt", num_prompt_tokens, prompt_s),
-        _speed("Decoded", num_output_tokens, decode_s),
+        _speed("Prompt", num_prompt_tokens, num_prompt_tokens, prompt_s),
+        _speed("Decoded", sum(num_output_tokens), num_decoded, decode_s),
     )
 
 
-def _speed(name: str, num_tokens: int, seconds: float) -> str:
-    rate = num_tokens / max(seconds, 1e-3)
+def _speed(name: str, num_tokens: int, num_timed: int, seconds: float) -> str:
+    rate = num_timed / max(seconds, 1e-3)
     return f"{name} tokens: {num_tokens} in {seconds:.2f}s ({rate:.2f} tokens/s)"
