@@ -6,11 +6,12 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from lite.cli import flags
-from lite.config import ModelConfig
+from lite.config import Config
 from lite.errors import LiteError
 from lite.machine import cpu_name
 from lite.settings import check_public_bind
@@ -127,21 +128,28 @@ def _configuration(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield Finding("threads", "; ".join((str(threads), *threads.warnings)))
     check_public_bind(loaded.config)
     yield Finding("configuration", f"valid: {loaded.path or 'defaults (no file)'}")
-    yield from _model(loaded.config.model)
+    yield from _model(loaded.config)
 
 
-def _model(config: ModelConfig) -> Iterator[Finding]:
-    from lite.engine.loading import resolve_dtype
+def _model(config: Config) -> Iterator[Finding]:
+    import lite_kernels
+    from lite.engine.loading import plan_for, resolve_device, resolve_dtype
     from lite.engine.weight_source import WeightSource
     from lite.formats.checkpoint import open_checkpoint
     from lite.models import declare
     from lite.models.location import locate_model
 
-    location = locate_model(config.model)
-    with open_checkpoint(location.config_file, config.load_format, seed=config.seed) as checkpoint:
+    model, engine = config.model, config.engine
+    location = locate_model(model.model)
+    with open_checkpoint(location.config_file, model.load_format, seed=model.seed) as checkpoint:
         decoder = declare(checkpoint.config, file=str(checkpoint.config_file))
-        source = WeightSource.find(decoder, checkpoint, config)
-        dtype = resolve_dtype(config.dtype, checkpoint.config)
+        source = WeightSource.find(decoder, checkpoint, model)
+        dtype = resolve_dtype(model.dtype, checkpoint.config)
     stored = " (as stored)" if source.is_packed else ""
     weights = f"{source.quantization or dtype} weights{stored}"
-    yield Finding("model", f"{config.model}: {decoder.architecture}, supported, {weights}")
+    yield Finding("model", f"{model.model}: {decoder.architecture}, supported, {weights}")
+    device = resolve_device(engine)
+    with closing(lite_kernels.load(device, dtype=dtype, num_threads=engine.num_threads)) as kernels:
+        plan = plan_for(decoder, kernels, config, source.parts, source.quantization)
+    for line in plan.lines():
+        yield Finding("memory plan", line)
