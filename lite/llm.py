@@ -311,7 +311,7 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
     """
     import msgspec
 
-    from lite.settings import check_together, read_setting
+    from lite.settings import check_together, nearest_name, read_setting
 
     model_settings: dict[str, Any] = {"model": str(model)}
     # Nothing is refused for lack of room: the caller waits for its own requests.
@@ -328,7 +328,8 @@ def config_from_settings(model: str, settings: Mapping[str, Any]) -> Config:
             engine_settings[name] = read_setting(f"engine.{name}", wanted, f"LLM({given}=...)")
         else:
             known = sorted({*ModelConfig.__struct_fields__, *EngineConfig.__struct_fields__})
-            raise ConfigError(f"Unknown setting {given!r}; the settings are {', '.join(known)}.")
+            hint = nearest_name(given, [*known, *ALIASES])
+            raise ConfigError(f"Unknown setting {given!r}{hint} They are {', '.join(known)}.")
     config = msgspec.convert({"model": model_settings, "engine": engine_settings}, Config)
     check_together(config)
     return config

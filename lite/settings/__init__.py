@@ -31,6 +31,7 @@ __all__ = [
     "check_public_bind",
     "environ_with_flags",
     "load_config",
+    "nearest_name",
     "read_setting",
     "refuse_unsupported",
 ]
@@ -223,7 +224,7 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
         elif name in VARIABLES:
             layer.add_alias(VARIABLES[name], value, origin)
         elif name.startswith("LITE_") and not _is_other_variable(name):
-            hint = _nearest(name, (*_OUR_VARIABLES, *OTHER_VARIABLES))
+            hint = nearest_name(name, (*_OUR_VARIABLES, *OTHER_VARIABLES))
             raise ConfigError(f"{origin}: there is no such setting{hint}")
     return layer
 
@@ -254,7 +255,7 @@ def _leaves(
             yield dotted, value
         elif not any(path.startswith(f"{dotted}.") for path in known):
             sections = dict.fromkeys(path.partition(".")[0] for path in SETTINGS)
-            hint = _nearest(dotted, (*SETTINGS, *sections))
+            hint = nearest_name(dotted, (*SETTINGS, *sections))
             raise ConfigError(f"{document.place(dotted)}: unknown key {dotted!r}{hint}")
         elif isinstance(value, dict):
             yield from _leaves(document, value, f"{dotted}.")
@@ -268,11 +269,14 @@ def _leaves(
 
 def _setting(dotted: str, origin: str) -> Setting:
     if dotted not in SETTINGS:
-        raise ConfigError(f"{origin}: there is no setting {dotted!r}{_nearest(dotted, SETTINGS)}")
+        raise ConfigError(
+            f"{origin}: there is no setting {dotted!r}{nearest_name(dotted, SETTINGS)}"
+        )
     return SETTINGS[dotted]
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: what may have been meant, or a dot."""
     match = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {match[0]!r}?" if match else "."
 

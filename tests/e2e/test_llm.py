@@ -213,7 +213,7 @@ def test_token_ids_may_be_an_array(llm: LLM) -> None:
 
 
 def test_unknown_settings_name_the_known_ones(checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match="max_num_seqs"):
+    with pytest.raises(ConfigError, match=r"did you mean 'max_num_seqs'\? They are .*, seed, "):
         LLM(str(checkpoint), max_num_sequences=3)
     with pytest.raises(ConfigError, match="both size the KV cache; set one of them"):
         LLM(str(checkpoint), num_kv_blocks=9, kv_cache_memory=10**6)
