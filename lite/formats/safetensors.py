@@ -111,7 +111,7 @@ def _entries(path: Path, header: dict[str, Any], data_start: int, size: int) -> 
         if entry.end > size:
             raise CheckpointError(
                 f"{path}: truncated: tensor {name!r} ends at byte {entry.end} of {size}; "
-                "download the file again"
+                "copy, download or make the file again"
             )
         if entry.start != position:
             problem = "overlaps" if entry.start < position else "leaves a hole after"

@@ -449,13 +449,19 @@ def test_escape_sequences_of_a_model_do_not_reach_the_terminal(llm: EchoLLM) -> 
     assert talk.messages[-1]["content"] == "\x1b[31mred\x07 \x9bü "
 
 
+def test_speed_of_decoding_leaves_out_the_tokens_that_come_with_the_prompts(llm: EchoLLM) -> None:
+    outputs = llm.generate(["a", "b"], SamplingParams(), use_tqdm=False)
+    decoded = complete.report(outputs, elapsed_s=1.4)[1]
+    assert decoded == "Decoded tokens: 4 in 1.00s (2.00 tokens/s)"
+
+
 # --- doctor ----------------------------------------------------------------------------------
 
 
 def test_doctor_lists_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
-    for topic in ("python", "isa", "cores", "memory", "kernel cache", "numba", "configuration"):
+    for topic in ("python", "isa", "cores", "memory", "kernel cache", "numba", "memory plan"):
         assert topic in text
     assert "FAIL" not in text
 
@@ -473,6 +479,23 @@ def test_doctor_goes_on_after_a_problem_and_ends_with_1(
     assert len(failed) == 2
     assert "no memory at all" in failed[0]
     assert "missing/model" in failed[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "reason"),
+    [
+        ("--kv-cache-dtype", "float32", "kv_cache_dtype is float32"),
+        ("--num-threads", "2000", "must be from 1 to 1024"),
+        ("--max-model-len", "1000000", "the model was made for"),
+        ("--kv-cache-memory", "1", "one block of 16 tokens takes"),
+    ],
+)
+def test_doctor_finds_what_would_end_the_start(
+    flag: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", flag, value]) == 1
+    (failed,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert reason in failed
 
 
 def test_doctor_says_how_many_threads_and_why(
