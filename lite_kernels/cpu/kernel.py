@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class Kernel:
         if self._compiled is None:
             with _compile_lock:
                 if self._compiled is None:
-                    self._compiled = self._compile()
+                    self._compiled = _undisturbed(self._compile)
         return int(self._compiled.address)
 
     @property
@@ -129,6 +130,22 @@ class Kernel:
         """Return its files in the disk cache."""
         directory = Path(kernel_directory(host_isa().name))
         return list(directory.glob(f"*/{self.cache_name}.*.nb[ci]"))
+
+
+def _undisturbed(compile_: Callable[[], Any]) -> Any:
+    """Return what `compile_` returns, from a thread where no signal handler of Python runs.
+
+    An exception such as KeyboardInterrupt within LLVM's callbacks is lost, or ends the process.
+    It is raised here instead, once the thread has ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return compile_()
+    with ThreadPoolExecutor(1) as executor:
+        try:
+            future = executor.submit(compile_)
+        except RuntimeError:
+            return compile_()  # the system starts no more threads
+        return future.result()
 
 
 def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., None]], Kernel]:

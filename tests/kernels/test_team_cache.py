@@ -216,3 +216,33 @@ def test_an_isa_the_cpu_lacks_is_refused(copy):
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "LITE_CPU_ISA='avx1024' is not available" in err
+
+
+INTERRUPTED = """
+import os, signal
+import llvmlite.binding.executionengine as engine
+from lite_kernels.cpu.written import main
+
+cast, num_casts = engine.cast, 0
+
+def interrupt(*arguments):
+    global num_casts
+    num_casts += 1
+    if num_casts == {at}:
+        os.kill(os.getpid(), signal.SIGINT)
+    return cast(*arguments)
+
+engine.cast = interrupt
+try:
+    main()
+    print("not interrupted")
+except KeyboardInterrupt:
+    engine.cast = cast
+    main()
+"""
+
+
+@pytest.mark.parametrize("at", [1, 3, 11])
+def test_an_interrupt_while_a_kernel_is_loaded_is_neither_lost_nor_fatal(copy, at):
+    assert finish(start(copy)) == "1"
+    assert finish(start(copy, INTERRUPTED.format(at=at))) == "1"
