@@ -64,6 +64,7 @@ def quantize_checkpoint(
         try:
             _write(checkpoint, parts, target, quantization, kernels, progress)
         except OSError as error:
+            _check_target(target)  # another process may have made it meanwhile
             where = f" ({error.filename})" if error.filename else ""
             raise CheckpointError(
                 f"{target}: cannot be written: {error.strerror}{where}"

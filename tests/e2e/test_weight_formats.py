@@ -213,6 +213,27 @@ def test_an_existing_target_is_refused_and_left_alone(
     assert "nowhere: no such directory" in refusal(capsys, checkpoint, tmp_path / "nowhere" / "x")
 
 
+def test_a_target_that_another_process_made_meanwhile_is_left_alone(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = tmp_path / "new"
+
+    class Usage:
+        free = 10**12
+
+    def other_process(_path: Path) -> type[Usage]:
+        target.mkdir()
+        (target / "theirs").touch()
+        return Usage
+
+    monkeypatch.setattr("lite.models.quantize.shutil.disk_usage", other_process)
+    assert "new: exists already; remove it" in refusal(capsys, checkpoint, target)
+    assert [path.name for path in target.iterdir()] == ["theirs"]
+
+
 def test_no_format_is_no_format_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
