@@ -178,6 +178,7 @@ def latency_lines(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the figures of `latency`."""
     rate = results["median_decode_tokens_per_second"]
     rows = [
+        ("Batch size", str(results["batch_size"])),
         ("Iterations", str(len(results["latencies"]))),
         ("Avg latency (s)", f"{results['avg_latency']:.4f}"),
         ("Std latency (s)", f"{results['std_latency']:.4f}"),

@@ -1,6 +1,7 @@
 """`lite bench` with a real engine over a tiny model, and against the real server."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -207,6 +208,22 @@ def test_throughput_of_lengths_like_sharegpts(bench: Any) -> None:
         "throughput", "--dataset-name", "sharegpt-like", "--num-prompts", "2", "--seed", "4"
     )["results"]
     assert results["num_requests"] == 2
+
+
+def test_latency_shows_its_batch_size(
+    bench: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    titles: list[str] = []
+    monkeypatch.setattr(
+        "lite.bench.chart.draw_latencies", lambda _all, _median, title, _name: titles.append(title)
+    )
+    bench(
+        "latency", "--batch-size", "3", "--num-iters", "1", "--num-iters-warmup", "0",
+        "--input-len", "4", "--output-len", "2", "--plot", "latency.png",
+    )  # fmt: skip
+    assert re.search(r"^Batch size +3$", capsys.readouterr().out, re.MULTILINE)
+    assert [title.split(": ")[-1] for title in titles] == ["random 4 in, 2 out, batch size 3"]
 
 
 def test_latency_is_the_median_of_its_iterations(bench: Any) -> None:

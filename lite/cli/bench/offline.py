@@ -178,7 +178,8 @@ def _record(
 
 def _title(written: dict[str, Any]) -> str:
     settings = written["settings"]
-    return f"{written['benchmark']} of {settings['model']['model']}: {settings['workload']}"
+    batch = f", batch size {settings['num_requests']}" if written["benchmark"] == "latency" else ""
+    return f"{written['benchmark']} of {settings['model']['model']}: {settings['workload']}{batch}"
 
 
 def _finish(
