@@ -107,14 +107,12 @@ def check_writable(flag: str, name: str | None) -> None:
         raise ConfigError(f"{flag}: {name} cannot be written; name a file in a directory that is.")
 
 
-def write_json(record: Mapping[str, Any], name: str | None) -> None:
-    """Write a record as JSON; None: nowhere.
+def write_json(record: Mapping[str, Any], name: str) -> None:
+    """Write a record as JSON.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    if name is None:
-        return
     try:
         Path(name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

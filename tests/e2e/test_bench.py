@@ -266,10 +266,12 @@ def test_throughput_with_a_profile_and_a_chart(bench: Any) -> None:
     assert Path("chart.png").stat().st_size > 5000
 
 
-def test_charts_without_a_profile(bench: Any) -> None:
+def test_charts_without_a_profile(bench: Any, capsys: Any) -> None:
     pytest.importorskip("matplotlib")
     bench("throughput", "--num-prompts", "2", "--output-len", "4", "--plot", "a.svg")
     bench("latency", "--num-iters", "2", "--output-len", "4", "--plot", "b.svg")
+    written = re.findall(r"^(\w+) written to (.*)$", capsys.readouterr().err, re.MULTILINE)
+    assert [name for _, name in written] == ["out.json", "a.svg", "out.json", "b.svg"]
     assert min(Path(name).stat().st_size for name in ("a.svg", "b.svg")) > 5000
 
 

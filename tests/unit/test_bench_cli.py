@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import termios
 import threading
 import time
 from pathlib import Path
@@ -166,6 +167,34 @@ def test_serve_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[str])
     assert {len(body["prompt"].split()) > 0 for body in fake.bodies} == {True}
 
 
+@pytest.mark.parametrize("size", [(0, 0), (24, 100)], ids=["unknown size", "100 columns"])
+def test_a_terminal_shows_how_far_the_load_is(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, size)
+    with fake_server() as fake, open(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        assert serve(fake, "--num-prompts", "3", "--max-concurrency", "1") == 0
+        monkeypatch.undo()
+        text = os.read(ours, 65536).decode(errors="replace")
+    os.close(ours)
+    assert "0/3 [00:00<?, ? requests/s]" in text
+    assert len(text.split("\r")[1]) == (size[1] or 80) - 1
+
+
+def test_the_files_that_were_written_are_named_and_elsewhere_no_progress_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("check_plot", "draw_distributions"):
+        monkeypatch.setattr(f"lite.bench.chart.{name}", lambda *_: None)
+    with fake_server() as fake:
+        assert serve(fake, "--num-prompts", "1") == 0
+        assert capsys.readouterr().err == ""
+        assert serve(fake, "--num-prompts", "1", "--output-json", "o.json", "--plot", "o.png") == 0
+    assert capsys.readouterr().err == "Figures written to o.json\nChart written to o.png\n"
+
+
 def test_failed_requests_make_the_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     with fake_server(trouble="status", num_good=2) as fake:
         code = serve(fake, "--num-prompts", "5", "--max-concurrency", "1")
@@ -239,6 +268,7 @@ def test_figures_are_shown_where_their_file_cannot_be_written(
     out, err = capsys.readouterr()
     assert "Successful requests" in out
     assert "/dev/full cannot be written" in err
+    assert "written to" not in err
 
 
 def test_text_that_the_terminal_cannot_show_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
