@@ -275,6 +275,18 @@ def test_charts_without_a_profile(bench: Any, capsys: Any) -> None:
     assert min(Path(name).stat().st_size for name in ("a.svg", "b.svg")) > 5000
 
 
+def test_the_chart_of_throughput_knows_first_tokens_and_ends(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    spans: list[tuple[float, float, int]] = []
+    monkeypatch.setattr("lite.bench.chart.draw_progress", lambda drawn, *_: spans.extend(drawn))
+    record = bench("throughput", "--num-prompts", "3", "--output-len", "9", "--plot", "a.png")
+    assert [num_tokens for *_, num_tokens in spans] == [9] * 3
+    for first_s, end_s, _ in spans:
+        assert 0.0 < first_s < end_s <= record["results"]["elapsed_time"]
+
+
 def test_without_a_profile_the_engine_process_is_that_of_the_server(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,15 +44,13 @@ def run_throughput(arguments: argparse.Namespace) -> int:
     with _open(arguments, num_prompts=num_prompts, num_rounds=num_prompts, unit="requests") as one:
         if arguments.profile:
             one.engine.reset_profile()
-        results, finished = throughput(
-            one.engine.generator, one.workload, one.sampling, one.progress
-        )
+        results, spans = throughput(one.engine.generator, one.workload, one.sampling, one.progress)
         written = _record(arguments, "throughput", one, results)
     _finish(
         arguments,
         written,
         record.throughput_lines(results),
-        lambda title, name: chart.draw_progress(finished, title, name),
+        lambda title, name: chart.draw_progress(spans, title, name),
     )
     return 0
 
