@@ -200,7 +200,36 @@ _METRICS = {
 
 
 def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
-    """Yield the figures of `serve`; `labels` are those of the percentiles, such as "99"."""
+    """Yield the figures of `serve`; `labels` are those of the percentiles, such as "99".
+
+    Failures come last; if no request succeeded they come first, and there are no times.
+    """
+    completed = results["completed"]
+    failures = [
+        f"Failed {_count(count, 'time')}: {error}" for error, count in results["errors"].items()
+    ]
+    if failures and not completed:
+        yield from [*failures, ""]
+    yield from _load_lines(results)
+    if completed:
+        yield ""
+        yield from _time_lines(results, labels)
+    num_cached = results["total_cached_tokens"]
+    if num_cached:
+        yield (
+            f"{num_cached} of {results['total_input_tokens']} input tokens came from the server's "
+            "prefix cache instead of being computed; give another --seed, or start the server anew."
+        )
+    missing = results["total_requested_output_tokens"] - results["total_output_tokens"]
+    if missing > 0:
+        yield f"Outputs are {missing} tokens shorter than asked for."
+    if num_interrupted := results["num_interrupted"]:
+        yield f"Interrupted: {num_interrupted} requests had not ended and are in no figure."
+    if completed:
+        yield from failures
+
+
+def _load_lines(results: Mapping[str, Any]) -> Iterator[str]:
     num_cached = results["total_cached_tokens"]
     rows = [
         ("Successful requests", str(results["completed"])),
@@ -218,7 +247,9 @@ def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
     if results["request_goodput"] is not None:
         rows.insert(7, ("Request goodput (req/s)", f"{results['request_goodput']:.2f}"))
     yield from format_table(("", ""), rows)
-    yield ""
+
+
+def _time_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
     columns = ["mean", "median", "std", *(f"p{label}" for label in labels)]
     shown = [name for name in _METRICS if f"mean_{name}_ms" in results]
     yield from format_table(
@@ -228,18 +259,6 @@ def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
             for name in shown
         ],
     )
-    missing = results["total_requested_output_tokens"] - results["total_output_tokens"]
-    if num_cached:
-        yield (
-            f"{num_cached} of {results['total_input_tokens']} input tokens came from the server's "
-            "prefix cache instead of being computed; give another --seed, or start the server anew."
-        )
-    if missing > 0:
-        yield f"Outputs are {missing} tokens shorter than asked for."
-    if num_interrupted := results["num_interrupted"]:
-        yield f"Interrupted: {num_interrupted} requests had not ended and are in no figure."
-    for error, count in results["errors"].items():
-        yield f"Failed {count} times: {error}"
 
 
 def _ms(value: float | None) -> str:

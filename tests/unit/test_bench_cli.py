@@ -204,14 +204,29 @@ def test_failed_requests_make_the_exit_code_1(capsys: pytest.CaptureFixture[str]
     assert "Successful requests" in out
 
 
-def test_if_all_requests_fail_there_is_a_table_all_the_same(
+def test_if_all_requests_fail_the_errors_come_first_and_there_are_no_times(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with fake_server(trouble="close") as fake:
         code = serve(fake, "--num-prompts", "2", "--goodput", "ttft:1", "--output-json", "o.json")
     assert code == 1
-    assert "Failed 2 times: RemoteDisconnected" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 0 < out.index("Failed 2 times: RemoteDisconnected") < out.index("Failed requests")
+    assert "TTFT" not in out
+    assert out.count("RemoteDisconnected") == 1
     assert json.loads(Path("o.json").read_text())["results"]["mean_ttft_ms"] is None
+
+
+def test_one_cause_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """Silence before the first token, and a stream that goes on."""
+    with fake_server(token_s=0.05, trouble="hang", num_good=2) as fake:
+        argv = ("--num-prompts", "4", "--scenario", "D(9,100)", "--timeout", "0.4")
+        assert serve(fake, *argv, "--output-json", "o.json") == 1
+    assert "Failed 4 times: not finished within 0.4 s" in capsys.readouterr().out
+    results = json.loads(Path("o.json").read_text())["results"]
+    assert (results["errors"], results["max_concurrent_requests"]) == (
+        {"not finished within 0.4 s": 4}, 4,
+    )  # fmt: skip
 
 
 def test_a_chart_of_the_load_is_drawn() -> None:
