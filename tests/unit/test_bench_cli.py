@@ -64,7 +64,14 @@ def test_every_kind_explains_itself(kind: str, capsys: pytest.CaptureFixture[str
         main(["bench", kind, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for flag in ("--scenario", "--dataset-path", "--output-json", "--plot", "--input-len"):
+    for flag in (
+        "--scenario",
+        "--dataset FILE",
+        "--dataset-path",
+        "--output-json",
+        "--plot",
+        "--input-len",
+    ):
         assert flag in text
 
 
@@ -96,6 +103,8 @@ def test_unknown_flags_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         (("throughput", "--output-json", "."), "--output-json: ."),
         (("throughput", "--temperature", "-1"), "temperature must be"),
         (("--profile", "--input-len", "-3"), "--input-len is -3"),
+        (("latency", "--dataset", "f", "--input-len", "3"), "--dataset (or --dataset-path) and"),
+        (("latency", "--dataset-path", "f", "--scenario", "D(1,1)"), "and --dataset (or"),
         (("serve", "--num-warmups", "-1"), "--num-warmups is -1"),
         (("serve", "--num-prompts", "0"), "--num-prompts is 0"),
         (("serve", "--goodput", "itl:5"), "--goodput 'itl:5'"),
