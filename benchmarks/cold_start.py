@@ -55,10 +55,10 @@ def main() -> None:
     args = parser.parse_args()
     directory = args.directory or Path(tempfile.gettempdir()) / "lite-cold-start"
     prepare_checkpoints(directory, args.checkpoint)
-    bandwidths = [read_bandwidth(args.threads)]
+    read_gb_s = [read_bandwidth(args.threads) / 1e9]
     cold = cold_starts(directory, args.threads)
     warm = warm_starts(directory, args.threads, args.repeats)
-    bandwidths.append(read_bandwidth(args.threads))
+    read_gb_s.append(read_bandwidth(args.threads) / 1e9)
     medians = {
         name: {
             figure: statistics.median(run[figure] for run in runs)
@@ -77,7 +77,7 @@ def main() -> None:
     }
     write_result(
         "cold_start",
-        {"medians": medians, "cold": cold, "files": files, "read_gb_s": bandwidths, "runs": warm},
+        {"medians": medians, "cold": cold, "files": files, "read_gb_s": read_gb_s, "runs": warm},
         args.out,
     )
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lite.errors import ConfigError
 
-_DONE, _CEILING, _OUTSIDE = "#4c78a8", "#9ecae9", "#bab0ac"
+_DONE, _REST, _OUTSIDE = "#4c78a8", "#9ecae9", "#bab0ac"
 
 
 def check_plot(name: str | None) -> None:
@@ -63,34 +65,42 @@ def draw_distributions(series: Mapping[str, Sequence[float]], title: str, name: 
     _save(figure, name)
 
 
-def draw_progress(finished: Sequence[tuple[float, int]], title: str, name: str) -> None:
-    """Draw the output tokens of finished requests over time: (seconds, tokens) of each."""
+def draw_progress(spans: Sequence[tuple[float, float, int]], title: str, name: str) -> None:
+    """Draw the output tokens over time, of all requests and of those that have ended.
+
+    `spans` holds each request's first token and end, in seconds, and its tokens, which are drawn
+    as if made at an even pace between the two.
+    """
     figure = _figure(8.0, 5.0)
     axes = figure.subplots()
-    seconds, tokens, num_tokens = [0.0], [0], 0
-    for at_s, count in sorted(finished):
-        num_tokens += count
-        seconds.append(at_s)
-        tokens.append(num_tokens)
-    axes.step(seconds, tokens, where="post", color=_DONE)
+    times = np.unique([0.0, *(at_s for first_s, end_s, _ in spans for at_s in (first_s, end_s))])
+    made = sum(np.interp(times, one[:2], (1, one[2]), left=0.0) for one in spans)
+    ended = sum(np.where(times >= end_s, num_tokens, 0) for _, end_s, num_tokens in spans)
+    axes.plot(times, made, color=_DONE, label="all requests, each at an even pace")
+    axes.step(times, ended, where="post", color=_REST, label="requests that have ended")
     axes.set_title(title)
     axes.set_xlabel("s")
-    axes.set_ylabel("output tokens of finished requests")
+    axes.set_ylabel("output tokens")
     axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
     _save(figure, name)
 
 
 def draw_latencies(latencies: Sequence[float], median_s: float, title: str, name: str) -> None:
     """Draw the latency of each iteration, and their median."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(8.0, 5.0)
     axes = figure.subplots()
     axes.plot(range(1, len(latencies) + 1), latencies, "o", color=_DONE)
-    axes.axhline(median_s, color=_OUTSIDE, label=f"median {median_s:.4f} s")
-    axes.set_ylim(bottom=0.0)
+    axes.axhline(median_s, color=_OUTSIDE, zorder=1, label=f"median {median_s:.4f} s")
+    axes.set_xlim(0.5, len(latencies) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_ylim(0.0, 1.1 * max(latencies))
     axes.set_title(title)
     axes.set_xlabel("iteration")
     axes.set_ylabel("s")
-    axes.legend()
+    axes.legend(loc="lower right")
     _save(figure, name)
 
 
@@ -100,26 +110,28 @@ def draw_profile(profile: Mapping[str, Any], title: str, name: str) -> None:
     figure.suptitle(title)
     panels = figure.subplots(len(profile), 1, squeeze=False)[:, 0]
     for axes, (kind, one) in zip(panels, profile.items(), strict=True):
-        bars = [
-            (operation["operation"], operation["ms"], operation.get("least_ms"))
-            for operation in one["operations"]
-        ]
-        bars += [(part["part"], part["ms"], 0.0) for part in one["outside"]]
-        bars.reverse()  # the first one on top
-        names = [bar[0] for bar in bars]
-        is_outside = [False] * len(one["operations"]) + [True] * len(one["outside"])
-        colors = [_OUTSIDE if outside else _CEILING for outside in reversed(is_outside)]
-        axes.barh(names, [bar[1] for bar in bars], color=colors)
+        operations = one["operations"]
+        names = [operation["operation"] for operation in operations]
+        taken_ms = [operation["ms"] for operation in operations]
+        least_ms = [operation.get("least_ms") or 0.0 for operation in operations]
+        axes.barh(names, taken_ms, color=_REST, label="rest of the operation's time")
         axes.barh(
             names,
-            [min(bar[2] or 0.0, bar[1]) for bar in bars],
+            [*map(min, least_ms, taken_ms)],
             color=_DONE,
-            label="what it takes at the memory's or the multiply rate",
+            label="least time (memory's or multiply rate)",
         )
+        axes.barh(
+            [part["part"] for part in one["outside"]],
+            [part["ms"] for part in one["outside"]],
+            color=_OUTSIDE,
+            label="outside of the kernels",
+        )
+        axes.invert_yaxis()  # the first one on top
+        axes.set_xlabel("ms a step")
         axes.set_title(
             f"{kind}: {one['ms']:.3f} ms a step, {one['ceiling_share']:.0%} of the ceiling, "
             f"{one['outside_share']:.1%} outside of the kernels"
         )
-        axes.set_xlabel("ms a step")
-        axes.legend(loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     _save(figure, name)

@@ -22,12 +22,13 @@ Progress = Callable[[int], object]  # told how many more requests, or iterations
 
 def throughput(
     generator: Generator, workload: Workload, sampling: SamplingParams, progress: Progress
-) -> tuple[dict[str, Any], list[tuple[float, int]]]:
+) -> tuple[dict[str, Any], list[tuple[float, float, int]]]:
     """Run all requests at once.
 
     Returns:
-        The figures of `vllm bench throughput`, and for each request when it ended and its output
-        tokens. The clock runs from the first request's preparation to the last output's text.
+        The figures of `vllm bench throughput`, and for each request the seconds to its first token
+        and to its end, and its output tokens. The clock runs from the first request's preparation
+        to the last output's text.
     """
     start_s, ends_s = time.perf_counter(), []
 
@@ -49,8 +50,7 @@ def throughput(
         "output_tokens_per_second": num_output / elapsed_s,
         "num_preemptions": sum(t.num_preemptions for t in _timings(outputs)),
     }
-    lengths = [len(output.outputs[0].token_ids) for output in outputs]
-    return figures, list(zip(ends_s, lengths, strict=True))
+    return figures, [_span(*one) for one in zip(outputs, ends_s, strict=True)]
 
 
 def latency(
@@ -134,6 +134,11 @@ def _generate(
             ended.append(output)
             progress(1)
     return time.perf_counter() - start_s, ended
+
+
+def _span(output: RequestOutput, end_s: float) -> tuple[float, float, int]:
+    decode_s = output.timings.decode_s if output.timings is not None else 0.0
+    return max(end_s - decode_s, 0.0), end_s, len(output.outputs[0].token_ids)
 
 
 def _timings(outputs: Sequence[RequestOutput]) -> list[Any]:

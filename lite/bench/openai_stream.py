@@ -28,6 +28,7 @@ class Outcome:
         ttft_s: from sending to the first token.
         itl_s: between the events that carry tokens; an event may carry several.
         latency_s: from sending to the last token.
+        end_s: when it was over, failed or not (time.perf_counter); start_s if never connected.
         num_input: prompt tokens as the server counts them; None: it did not say.
         num_output: likewise.
         num_cached: prompt tokens that came from the server's prefix cache; likewise.
@@ -40,6 +41,7 @@ class Outcome:
     ttft_s: float = 0.0
     itl_s: list[float] = field(default_factory=list)
     latency_s: float = 0.0
+    end_s: float = 0.0
     num_input: int | None = None
     num_output: int | None = None
     num_cached: int | None = None
@@ -178,8 +180,11 @@ class OpenAIServer:
         try:
             with contextlib.closing(self._connect()) as connection:
                 outcome.start_s = time.perf_counter()
-                connection.request("POST", self._prefix + path, payload, self._headers)
-                self._read(connection.getresponse(), outcome)
+                try:
+                    connection.request("POST", self._prefix + path, payload, self._headers)
+                    self._read(connection.getresponse(), outcome)
+                finally:
+                    outcome.end_s = time.perf_counter()
         except (
             OSError,
             http.client.HTTPException,
@@ -187,8 +192,14 @@ class OpenAIServer:
             UnicodeDecodeError,
             _StreamError,
         ) as error:
-            outcome.error = _describe(error)
+            # A socket's timeout has no error number; the system's own has one, and its own limit.
+            is_ours = isinstance(error, TimeoutError) and error.errno is None
+            outcome.error = self._too_long() if is_ours else _describe(error)
+        outcome.end_s = outcome.end_s or outcome.start_s
         return outcome
+
+    def _too_long(self) -> str:
+        return f"not finished within {self._timeout_s:g} s"
 
     def _read(self, response: http.client.HTTPResponse, outcome: Outcome) -> None:
         if response.status != 200:
@@ -243,7 +254,7 @@ class OpenAIServer:
                 if line.startswith(b"data:"):
                     yield now_s, line[5:].strip()
             if now_s - start_s > self._timeout_s:
-                raise _StreamError(f"not finished within {self._timeout_s:g} s")
+                raise _StreamError(self._too_long())
 
 
 def _refusal(response: http.client.HTTPResponse, body: bytes) -> str:

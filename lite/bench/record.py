@@ -107,14 +107,12 @@ def check_writable(flag: str, name: str | None) -> None:
         raise ConfigError(f"{flag}: {name} cannot be written; name a file in a directory that is.")
 
 
-def write_json(record: Mapping[str, Any], name: str | None) -> None:
-    """Write a record as JSON; None: nowhere.
+def write_json(record: Mapping[str, Any], name: str) -> None:
+    """Write a record as JSON.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    if name is None:
-        return
     try:
         Path(name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -178,6 +176,7 @@ def latency_lines(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the figures of `latency`."""
     rate = results["median_decode_tokens_per_second"]
     rows = [
+        ("Batch size", str(results["batch_size"])),
         ("Iterations", str(len(results["latencies"]))),
         ("Avg latency (s)", f"{results['avg_latency']:.4f}"),
         ("Std latency (s)", f"{results['std_latency']:.4f}"),
@@ -201,7 +200,36 @@ _METRICS = {
 
 
 def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
-    """Yield the figures of `serve`; `labels` are those of the percentiles, such as "99"."""
+    """Yield the figures of `serve`; `labels` are those of the percentiles, such as "99".
+
+    Failures come last; if no request succeeded they come first, and there are no times.
+    """
+    completed = results["completed"]
+    failures = [
+        f"Failed {_count(count, 'time')}: {error}" for error, count in results["errors"].items()
+    ]
+    if failures and not completed:
+        yield from [*failures, ""]
+    yield from _load_lines(results)
+    if completed:
+        yield ""
+        yield from _time_lines(results, labels)
+    num_cached = results["total_cached_tokens"]
+    if num_cached:
+        yield (
+            f"{num_cached} of {results['total_input_tokens']} input tokens came from the server's "
+            "prefix cache instead of being computed; give another --seed, or start the server anew."
+        )
+    missing = results["total_requested_output_tokens"] - results["total_output_tokens"]
+    if missing > 0:
+        yield f"Outputs are {missing} tokens shorter than asked for."
+    if num_interrupted := results["num_interrupted"]:
+        yield f"Interrupted: {num_interrupted} requests had not ended and are in no figure."
+    if completed:
+        yield from failures
+
+
+def _load_lines(results: Mapping[str, Any]) -> Iterator[str]:
     num_cached = results["total_cached_tokens"]
     rows = [
         ("Successful requests", str(results["completed"])),
@@ -219,7 +247,9 @@ def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
     if results["request_goodput"] is not None:
         rows.insert(7, ("Request goodput (req/s)", f"{results['request_goodput']:.2f}"))
     yield from format_table(("", ""), rows)
-    yield ""
+
+
+def _time_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
     columns = ["mean", "median", "std", *(f"p{label}" for label in labels)]
     shown = [name for name in _METRICS if f"mean_{name}_ms" in results]
     yield from format_table(
@@ -229,18 +259,6 @@ def serve_lines(results: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
             for name in shown
         ],
     )
-    missing = results["total_requested_output_tokens"] - results["total_output_tokens"]
-    if num_cached:
-        yield (
-            f"{num_cached} of {results['total_input_tokens']} input tokens came from the server's "
-            "prefix cache instead of being computed; give another --seed, or start the server anew."
-        )
-    if missing > 0:
-        yield f"Outputs are {missing} tokens shorter than asked for."
-    if num_interrupted := results["num_interrupted"]:
-        yield f"Interrupted: {num_interrupted} requests had not ended and are in no figure."
-    for error, count in results["errors"].items():
-        yield f"Failed {count} times: {error}"
 
 
 def _ms(value: float | None) -> str:

@@ -69,9 +69,10 @@ def serve_figures(
 ) -> dict[str, Any]:
     """Return what `vllm bench serve` reports, with its keys.
 
-    Failed requests count in `failed` and `errors` and in nothing else. `request_goodput` is None
-    without objectives; a request of one token meets any `tpot`, as in vLLM. `tokenizer` counts the
-    outputs of a server that does not; `total_cached_tokens` is None if it does not say.
+    Failed requests count in `failed` and `errors`, in `max_concurrent_requests` while they were
+    open, and in nothing else. `request_goodput` is None without objectives; a request of one token
+    meets any `tpot`, as in vLLM. `tokenizer` counts the outputs of a server that does not;
+    `total_cached_tokens` is None if it does not say.
     """
     counted_here = _count_output(load.outcomes, tokenizer)
     requests, outcomes, duration_s = load.requests, load.outcomes, load.duration_s
@@ -99,7 +100,7 @@ def serve_figures(
         "request_goodput": sum(meets) / duration_s if goodput else None,
         "output_throughput": num_output / duration_s,
         "total_token_throughput": (num_input + num_output) / duration_s,
-        "max_concurrent_requests": _peak(good),
+        "max_concurrent_requests": _peak(outcomes),
         "client_cpu_share": load.client_cpu_s / duration_s,
         "output_counted_by": "tokenizer" if counted_here else "usage",
         "errors": dict(errors.most_common()),
@@ -169,7 +170,7 @@ def _measure(outcome: Outcome, name: str) -> float:
 def _peak(outcomes: Sequence[Outcome]) -> int:
     """Return how many requests were open at once, at most."""
     begins = [(one.start_s, 1) for one in outcomes]
-    ends = [(one.start_s + one.latency_s, -1) for one in outcomes]
+    ends = [(one.end_s, -1) for one in outcomes]
     peak = num_open = 0
     for _, change in sorted(begins + ends):
         num_open += change

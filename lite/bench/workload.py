@@ -20,6 +20,8 @@ from lite.bench.streams import Stream, random_stream
 from lite.errors import ConfigError
 from lite.text.tokenizer import Tokenizer
 
+_DATASET = "--dataset (or --dataset-path)"
+
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
@@ -79,12 +81,13 @@ class WorkloadOptions:
                 self.default_output_len if self.output_len is None else self.output_len,
                 self.random_range_ratio or 0.0,
             )
-        self._refuse(f"--dataset-name {name}", "input_len", "random_range_ratio")
+        chosen = f"--dataset-name {name}" if self.dataset_name else _DATASET
+        self._refuse(chosen, "input_len", "random_range_ratio")
         if name == "sharegpt-like":
             self._refuse("--dataset-name sharegpt-like", "output_len", "dataset_path")
             return sharegpt_like()
         if self.dataset_path is None:
-            raise ConfigError("--dataset-name sharegpt needs the file: give --dataset-path FILE.")
+            raise ConfigError("--dataset-name sharegpt needs the file: give --dataset FILE.")
         if self.output_len is not None and self.output_len < 1:
             raise ConfigError(f"--output-len is {self.output_len}, but must be an integer >= 1.")
         return None
@@ -92,7 +95,7 @@ class WorkloadOptions:
     def _refuse(self, chosen: str, *others: str) -> None:
         for other in others:
             if getattr(self, other) is not None:
-                flag = "--" + other.replace("_", "-")
+                flag = _DATASET if other == "dataset_path" else "--" + other.replace("_", "-")
                 raise ConfigError(f"{chosen} and {flag} exclude each other; give one of them.")
 
 
@@ -190,10 +193,10 @@ def _conversations(path: Path) -> Iterator[tuple[str, str]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--dataset-path: {path} cannot be read as JSON: {error}.") from None
+        raise ConfigError(f"{_DATASET}: {path} cannot be read as JSON: {error}.") from None
     if not isinstance(entries, list):
         raise ConfigError(
-            f"--dataset-path: {path} must hold a list of conversations, as ShareGPT's file: "
+            f"{_DATASET}: {path} must hold a list of conversations, as ShareGPT's file: "
             '[{"conversations": [{"value": "question"}, {"value": "answer"}]}].'
         )
     for entry in entries:

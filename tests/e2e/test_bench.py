@@ -1,6 +1,7 @@
 """`lite bench` with a real engine over a tiny model, and against the real server."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -209,6 +210,22 @@ def test_throughput_of_lengths_like_sharegpts(bench: Any) -> None:
     assert results["num_requests"] == 2
 
 
+def test_latency_shows_its_batch_size(
+    bench: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    titles: list[str] = []
+    monkeypatch.setattr(
+        "lite.bench.chart.draw_latencies", lambda _all, _median, title, _name: titles.append(title)
+    )
+    bench(
+        "latency", "--batch-size", "3", "--num-iters", "1", "--num-iters-warmup", "0",
+        "--input-len", "4", "--output-len", "2", "--plot", "latency.png",
+    )  # fmt: skip
+    assert re.search(r"^Batch size +3$", capsys.readouterr().out, re.MULTILINE)
+    assert [title.split(": ")[-1] for title in titles] == ["random 4 in, 2 out, batch size 3"]
+
+
 def test_latency_is_the_median_of_its_iterations(bench: Any) -> None:
     record = bench(
         "latency", "--batch-size", "3", "--num-iters", "3", "--num-iters-warmup", "1",
@@ -249,11 +266,25 @@ def test_throughput_with_a_profile_and_a_chart(bench: Any) -> None:
     assert Path("chart.png").stat().st_size > 5000
 
 
-def test_charts_without_a_profile(bench: Any) -> None:
+def test_charts_without_a_profile(bench: Any, capsys: Any) -> None:
     pytest.importorskip("matplotlib")
     bench("throughput", "--num-prompts", "2", "--output-len", "4", "--plot", "a.svg")
     bench("latency", "--num-iters", "2", "--output-len", "4", "--plot", "b.svg")
+    written = re.findall(r"^(\w+) written to (.*)$", capsys.readouterr().err, re.MULTILINE)
+    assert [name for _, name in written] == ["out.json", "a.svg", "out.json", "b.svg"]
     assert min(Path(name).stat().st_size for name in ("a.svg", "b.svg")) > 5000
+
+
+def test_the_chart_of_throughput_knows_first_tokens_and_ends(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    spans: list[tuple[float, float, int]] = []
+    monkeypatch.setattr("lite.bench.chart.draw_progress", lambda drawn, *_: spans.extend(drawn))
+    record = bench("throughput", "--num-prompts", "3", "--output-len", "9", "--plot", "a.png")
+    assert [num_tokens for *_, num_tokens in spans] == [9] * 3
+    for first_s, end_s, _ in spans:
+        assert 0.0 < first_s < end_s <= record["results"]["elapsed_time"]
 
 
 def test_without_a_profile_the_engine_process_is_that_of_the_server(

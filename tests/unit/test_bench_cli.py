@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import termios
 import threading
 import time
 from pathlib import Path
@@ -63,7 +64,14 @@ def test_every_kind_explains_itself(kind: str, capsys: pytest.CaptureFixture[str
         main(["bench", kind, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for flag in ("--scenario", "--dataset-path", "--output-json", "--plot", "--input-len"):
+    for flag in (
+        "--scenario",
+        "--dataset FILE",
+        "--dataset-path",
+        "--output-json",
+        "--plot",
+        "--input-len",
+    ):
         assert flag in text
 
 
@@ -95,6 +103,8 @@ def test_unknown_flags_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         (("throughput", "--output-json", "."), "--output-json: ."),
         (("throughput", "--temperature", "-1"), "temperature must be"),
         (("--profile", "--input-len", "-3"), "--input-len is -3"),
+        (("latency", "--dataset", "f", "--input-len", "3"), "--dataset (or --dataset-path) and"),
+        (("latency", "--dataset-path", "f", "--scenario", "D(1,1)"), "and --dataset (or"),
         (("serve", "--num-warmups", "-1"), "--num-warmups is -1"),
         (("serve", "--num-prompts", "0"), "--num-prompts is 0"),
         (("serve", "--goodput", "itl:5"), "--goodput 'itl:5'"),
@@ -166,6 +176,34 @@ def test_serve_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[str])
     assert {len(body["prompt"].split()) > 0 for body in fake.bodies} == {True}
 
 
+@pytest.mark.parametrize("size", [(0, 0), (24, 100)], ids=["unknown size", "100 columns"])
+def test_a_terminal_shows_how_far_the_load_is(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, size)
+    with fake_server() as fake, open(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        assert serve(fake, "--num-prompts", "3", "--max-concurrency", "1") == 0
+        monkeypatch.undo()
+        text = os.read(ours, 65536).decode(errors="replace")
+    os.close(ours)
+    assert "0/3 [00:00<?, ? requests/s]" in text
+    assert len(text.split("\r")[1]) == (size[1] or 80) - 1
+
+
+def test_the_files_that_were_written_are_named_and_elsewhere_no_progress_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("check_plot", "draw_distributions"):
+        monkeypatch.setattr(f"lite.bench.chart.{name}", lambda *_: None)
+    with fake_server() as fake:
+        assert serve(fake, "--num-prompts", "1") == 0
+        assert capsys.readouterr().err == ""
+        assert serve(fake, "--num-prompts", "1", "--output-json", "o.json", "--plot", "o.png") == 0
+    assert capsys.readouterr().err == "Figures written to o.json\nChart written to o.png\n"
+
+
 def test_failed_requests_make_the_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     with fake_server(trouble="status", num_good=2) as fake:
         code = serve(fake, "--num-prompts", "5", "--max-concurrency", "1")
@@ -175,14 +213,29 @@ def test_failed_requests_make_the_exit_code_1(capsys: pytest.CaptureFixture[str]
     assert "Successful requests" in out
 
 
-def test_if_all_requests_fail_there_is_a_table_all_the_same(
+def test_if_all_requests_fail_the_errors_come_first_and_there_are_no_times(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with fake_server(trouble="close") as fake:
         code = serve(fake, "--num-prompts", "2", "--goodput", "ttft:1", "--output-json", "o.json")
     assert code == 1
-    assert "Failed 2 times: RemoteDisconnected" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 0 < out.index("Failed 2 times: RemoteDisconnected") < out.index("Failed requests")
+    assert "TTFT" not in out
+    assert out.count("RemoteDisconnected") == 1
     assert json.loads(Path("o.json").read_text())["results"]["mean_ttft_ms"] is None
+
+
+def test_one_cause_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """Silence before the first token, and a stream that goes on."""
+    with fake_server(token_s=0.05, trouble="hang", num_good=2) as fake:
+        argv = ("--num-prompts", "4", "--scenario", "D(9,100)", "--timeout", "0.4")
+        assert serve(fake, *argv, "--output-json", "o.json") == 1
+    assert "Failed 4 times: not finished within 0.4 s" in capsys.readouterr().out
+    results = json.loads(Path("o.json").read_text())["results"]
+    assert (results["errors"], results["max_concurrent_requests"]) == (
+        {"not finished within 0.4 s": 4}, 4,
+    )  # fmt: skip
 
 
 def test_a_chart_of_the_load_is_drawn() -> None:
@@ -239,6 +292,7 @@ def test_figures_are_shown_where_their_file_cannot_be_written(
     out, err = capsys.readouterr()
     assert "Successful requests" in out
     assert "/dev/full cannot be written" in err
+    assert "written to" not in err
 
 
 def test_text_that_the_terminal_cannot_show_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,7 @@ def outcome(ttft_s: float, latency_s: float, num_output: int, start_s: float = 0
         start_s=start_s,
         ttft_s=ttft_s,
         latency_s=latency_s,
+        end_s=start_s + latency_s,
         itl_s=[(latency_s - ttft_s) / 2] * 2,
         num_input=10,
         num_output=num_output,
@@ -316,6 +317,23 @@ def test_the_queue_of_the_client_is_shown_where_there_is_one(tokenizer: Any) -> 
 def test_the_peak_counts_requests_open_at_once(tokenizer: Any) -> None:
     spans = [outcome(0.1, 1.0, 2, start_s=start) for start in (0.0, 0.5, 1.0, 1.2)]
     assert figures(spans, tokenizer)["max_concurrent_requests"] == 3
+
+
+def test_the_peak_counts_failed_requests_while_they_were_open(tokenizer: Any) -> None:
+    failed = [Outcome(start_s=start, end_s=start + 1.0, error="cut") for start in (0.0, 0.5)]
+    never = Outcome(start_s=0.7, end_s=0.7, error="not connected")
+    assert figures([*failed, never], tokenizer)["max_concurrent_requests"] == 2
+    spans = [*failed, outcome(0.1, 1.0, 2, start_s=0.6)]
+    assert figures(spans, tokenizer)["max_concurrent_requests"] == 3
+
+
+def test_requests_that_fail_were_open_nevertheless(tokenizer: Any) -> None:
+    with fake_server(trouble="hang") as fake:
+        server = OpenAIServer(fake.url, api_key=None, timeout_s=0.3)
+        load = run_serve(server, ServeOptions(model="fake", max_concurrency=3), [], REQUESTS[:3],
+                         ignore)  # fmt: skip
+    made = serve_figures(load, tokenizer, percentiles=[50.0], goodput={})
+    assert (made["completed"], made["max_concurrent_requests"]) == (0, 3)
 
 
 def test_details_and_distributions_hold_every_request() -> None:

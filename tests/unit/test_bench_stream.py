@@ -1,5 +1,6 @@
 """One streamed request: what is timed, what counts as a token, and every way to fail."""
 
+import errno
 import math
 import time
 
@@ -118,7 +119,20 @@ def test_whatever_goes_wrong_is_in_the_outcome(trouble: str, text: str) -> None:
 
 def test_silence_ends_after_the_timeout() -> None:
     with fake_server(trouble="hang") as fake:
-        assert "imed out" in send(fake, timeout_s=0.2).error
+        outcome = send(fake, timeout_s=0.2)
+    # As where it goes on too long: a client cannot tell the two causes apart.
+    assert outcome.error == "not finished within 0.2 s"
+    assert outcome.end_s - outcome.start_s >= 0.2
+
+
+def test_the_systems_own_timeout_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(_: OpenAIServer) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(OpenAIServer, "_connect", connect)
+    outcome = OpenAIServer("http://host", api_key=None, timeout_s=600.0).stream("/", BODY)
+    assert "Connection timed out" in outcome.error
+    assert outcome.end_s == outcome.start_s > 0.0
 
 
 def test_a_stream_that_goes_on_too_long_is_ended() -> None:

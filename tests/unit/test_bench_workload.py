@@ -182,10 +182,13 @@ def test_absurd_lengths_are_refused_before_prompts_are_made(
         ({"scenario": "D(1,2)", "input_len": 5}, "--scenario and --input-len exclude"),
         ({"scenario": "D(1,2)", "dataset_name": "random"}, "--scenario and --dataset-name exclude"),
         ({"scenario": "D(1,2)", "random_range_ratio": 0.1}, "--random-range-ratio exclude"),
-        ({"dataset_name": "random", "dataset_path": "f"}, "--dataset-path exclude"),
-        ({"dataset_name": "sharegpt"}, "give --dataset-path FILE"),
+        (
+            {"dataset_name": "random", "dataset_path": "f"},
+            r"and --dataset \(or --dataset-path\) exclude",
+        ),
+        ({"dataset_name": "sharegpt"}, "give --dataset FILE"),
         ({"dataset_name": "sharegpt-like", "output_len": 5}, "--output-len exclude"),
-        ({"dataset_path": "f", "input_len": 5}, "--input-len exclude"),
+        ({"dataset_path": "f", "input_len": 5}, r"^--dataset .* and --input-len exclude"),
         ({"dataset_path": "f", "output_len": 0}, "--output-len is 0"),
     ],
 )
@@ -247,5 +250,5 @@ def test_a_file_that_holds_no_conversations_is_refused(
     tokenizer: Tokenizer, tmp_path: Path, content: Any
 ) -> None:
     file = str(tmp_path / "none.json") if content is None else write(tmp_path / "f.json", content)
-    with pytest.raises(ConfigError, match="--dataset-path"):
+    with pytest.raises(ConfigError, match=r"^--dataset \(or --dataset-path\)"):
         make_workload(options(dataset_path=file), tokenizer, as_text=True)

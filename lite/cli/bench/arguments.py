@@ -137,7 +137,10 @@ def _add_workload(
         "--dataset-name", choices=_DATASETS,
         help="random (default), conversations of a file, or lengths like theirs",
     )  # fmt: skip
-    group.add_argument("--dataset-path", "--dataset", metavar="FILE", help="ShareGPT's JSON file")
+    group.add_argument(
+        "--dataset", "--dataset-path", dest="dataset_path", metavar="FILE",
+        help="ShareGPT's JSON file",
+    )  # fmt: skip
     for name, length in (("input", input_len), ("output", output_len)):
         group.add_argument(
             f"--{name}-len", f"--random-{name}-len", type=int, metavar="N",

@@ -1,7 +1,6 @@
 """`lite bench throughput` and `lite bench latency`: an engine that this program runs itself."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import msgspec
 
 from lite.cli import flags
 from lite.cli.bench.arguments import OFFLINE_DEFAULTS, workload_options
+from lite.cli.bench.reporting import progress_bar, report
 from lite.cli.loading import command_config
 from lite.errors import ConfigError
 from lite.sampling_params import SamplingParams
@@ -41,18 +41,16 @@ def run_throughput(arguments: argparse.Namespace) -> int:
     from lite.bench.offline import throughput
 
     num_prompts = arguments.num_prompts
-    with _open(arguments, num_prompts=num_prompts, num_rounds=num_prompts) as one:
+    with _open(arguments, num_prompts=num_prompts, num_rounds=num_prompts, unit="requests") as one:
         if arguments.profile:
             one.engine.reset_profile()
-        results, finished = throughput(
-            one.engine.generator, one.workload, one.sampling, one.progress
-        )
+        results, spans = throughput(one.engine.generator, one.workload, one.sampling, one.progress)
         written = _record(arguments, "throughput", one, results)
     _finish(
         arguments,
         written,
         record.throughput_lines(results),
-        lambda title, name: chart.draw_progress(finished, title, name),
+        lambda title, name: chart.draw_progress(spans, title, name),
     )
     return 0
 
@@ -67,7 +65,7 @@ def run_latency(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--batch-size is {num_prompts}, but must be an integer >= 1.")
     check_iterations(arguments.num_iters, arguments.num_iters_warmup)
     num_rounds = arguments.num_iters + arguments.num_iters_warmup
-    with _open(arguments, num_prompts=num_prompts, num_rounds=num_rounds) as one:
+    with _open(arguments, num_prompts=num_prompts, num_rounds=num_rounds, unit="iterations") as one:
         results = latency(
             one.engine.generator,
             one.workload,
@@ -90,7 +88,7 @@ def run_latency(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _open(
-    arguments: argparse.Namespace, *, num_prompts: int, num_rounds: int
+    arguments: argparse.Namespace, *, num_prompts: int, num_rounds: int, unit: str
 ) -> Iterator[_Measurement]:
     """Check everything that can be checked, load the model, and make the requests."""
     from lite.bench.chart import check_plot
@@ -131,7 +129,7 @@ def _open(
             "weights_format": stats.weights_format,
             "kv_cache_format": stats.kv_cache_format,
         }
-        with _progress(arguments, num_rounds) as progress:
+        with progress_bar(num_rounds, unit) as progress:
             yield _Measurement(config, engine, workload, sampling, probe, formats, progress)
 
 
@@ -140,14 +138,6 @@ def _remedy(engine: "BenchEngine") -> str | None:
     if engine.generator.max_model_len >= engine.text_model.model_max_len:
         return None
     return "raise --max-model-len or --kv-cache-memory"
-
-
-@contextmanager
-def _progress(arguments: argparse.Namespace, num_rounds: int) -> Iterator[Callable[[int], object]]:
-    from tqdm import tqdm
-
-    with tqdm(total=num_rounds, disable=not sys.stderr.isatty(), leave=False) as bar:
-        yield bar.update
 
 
 def _record(
@@ -178,7 +168,8 @@ def _record(
 
 def _title(written: dict[str, Any]) -> str:
     settings = written["settings"]
-    return f"{written['benchmark']} of {settings['model']['model']}: {settings['workload']}"
+    batch = f", batch size {settings['num_requests']}" if written["benchmark"] == "latency" else ""
+    return f"{written['benchmark']} of {settings['model']['model']}: {settings['workload']}{batch}"
 
 
 def _finish(
@@ -189,17 +180,18 @@ def _finish(
 ) -> None:
     """Write the record; print it whether or not that worked, and draw a chart of it."""
     from lite.bench.chart import draw_profile
-    from lite.bench.record import heading, show, write_json
     from lite.bench.step_report import profile_lines
 
     profile = written.get("profile")
-    try:
-        write_json(written, arguments.output_json)
-    finally:
-        show([*heading(written), "", *lines])
-        if profile is not None:
-            show(["", *profile_lines(profile)])
-        if arguments.plot and profile is not None:
-            draw_profile(profile["steps"], _title(written), arguments.plot)
-        elif arguments.plot:
-            draw(_title(written), arguments.plot)
+    shown, title = [*lines], _title(written)
+    if profile is not None:
+        shown += ["", *profile_lines(profile)]
+    report(
+        written,
+        shown,
+        output_json=arguments.output_json,
+        plot=arguments.plot,
+        draw=lambda name: (
+            draw(title, name) if profile is None else draw_profile(profile["steps"], title, name)
+        ),
+    )

@@ -4,13 +4,13 @@ import argparse
 import json
 import math
 import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from lite.cli.bench.arguments import workload_options
+from lite.cli.bench.reporting import progress_bar, report
 from lite.errors import ConfigError
 from lite.settings import load_config
 
@@ -46,10 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     After Ctrl-C the figures are those of the requests that had ended, and the exit code is 130.
     """
-    from tqdm import tqdm
-
     from lite.bench.chart import draw_distributions
-    from lite.bench.record import Probe, heading, make_record, serve_lines, show, write_json
+    from lite.bench.record import Probe, make_record, serve_lines
     from lite.bench.serve import run_serve
     from lite.bench.serve_figures import details, distributions, serve_figures
     from lite.log import get_logger
@@ -63,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         get_logger(__name__).warning(warning)
     probe = Probe(threads.number, "", num_threads_origin=threads.origin)
     probe.take()
-    with tqdm(total=len(requests), disable=not sys.stderr.isatty(), leave=False) as bar:
-        load = run_serve(plan.server, plan.options, warmups, requests, bar.update)
+    with progress_bar(len(requests), "requests") as progress:
+        load = run_serve(plan.server, plan.options, warmups, requests, progress)
     probe.take()
     results = serve_figures(
         load, plan.tokenizer, percentiles=plan.percentiles, goodput=plan.goodput
@@ -73,12 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
     labels = [f"{percentile:g}" for percentile in plan.percentiles]
     if arguments.save_detailed:
         written["results"] |= details(load)
-    try:
-        write_json(written, arguments.output_json)
-    finally:
-        show([*heading(written), "", *serve_lines(results, labels)])
-        if arguments.plot:
-            draw_distributions(distributions(load), plan.title, arguments.plot)
+    report(
+        written,
+        serve_lines(results, labels),
+        output_json=arguments.output_json,
+        plot=arguments.plot,
+        draw=lambda name: draw_distributions(distributions(load), plan.title, name),
+    )
     if load.num_interrupted:
         return _EXIT_INTERRUPTED
     return _EXIT_FAILED if results["failed"] else 0
