@@ -100,8 +100,8 @@ class _Load:
     def run(self, threads: Sequence[threading.Thread]) -> float:
         """Let the threads begin, wait for all or for Ctrl-C, and return how long it took."""
         self._start_s = time.perf_counter()
-        self._begin.set()
         try:
+            self._begin.set()
             for thread in threads:
                 thread.join()
         except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from lite.bench.streams import Stream, random_stream
 from lite.errors import ConfigError
 from lite.text.tokenizer import Tokenizer
 
+MAX_PROMPTS = 1_000_000  # more is a slip: they are all made before the first is sent
 _DATASET = "--dataset (or --dataset-path)"
 
 
@@ -67,8 +68,11 @@ class WorkloadOptions:
         Raises:
             ConfigError: a value makes no sense, or two flags contradict each other.
         """
-        if self.num_prompts < 1:
-            raise ConfigError(f"--num-prompts is {self.num_prompts}, but must be an integer >= 1.")
+        if not 1 <= self.num_prompts <= MAX_PROMPTS:
+            raise ConfigError(
+                f"--num-prompts is {self.num_prompts}, but must be an integer from 1 to "
+                f"{MAX_PROMPTS}."
+            )
         name = self.dataset_name or ("sharegpt" if self.dataset_path else "random")
         if self.scenario is not None:
             self._refuse("--scenario", "dataset_name", "dataset_path")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lite.bench.workload import Workload
     from lite.config import Config
 
+_MAX_BATCH_SIZE = 1 << 16  # what max_num_seqs may be
+
 
 @dataclass(frozen=True, slots=True)
 class _Measurement:
@@ -61,8 +63,10 @@ def run_latency(arguments: argparse.Namespace) -> int:
     from lite.bench.offline import check_iterations, latency
 
     num_prompts = arguments.batch_size
-    if num_prompts < 1:
-        raise ConfigError(f"--batch-size is {num_prompts}, but must be an integer >= 1.")
+    if not 1 <= num_prompts <= _MAX_BATCH_SIZE:
+        raise ConfigError(
+            f"--batch-size is {num_prompts}, but must be an integer from 1 to {_MAX_BATCH_SIZE}."
+        )
     check_iterations(arguments.num_iters, arguments.num_iters_warmup)
     num_rounds = arguments.num_iters + arguments.num_iters_warmup
     with _open(arguments, num_prompts=num_prompts, num_rounds=num_rounds, unit="iterations") as one:

@@ -106,6 +106,8 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
     ):
         if value < least:
             raise ConfigError(f"{flag} is {value}, but must be an integer >= {least}.")
+    if not 0.0 <= arguments.temperature < math.inf:
+        raise ConfigError(f"--temperature is {arguments.temperature}, but must be a number >= 0.")
     workload_flags = workload_options(
         arguments, num_prompts=arguments.num_prompts + num_warmups, seed=arguments.seed
     )
@@ -150,11 +152,15 @@ def _percentiles(arguments: argparse.Namespace) -> list[float]:
     return values
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
 def _extra_body(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        body = json.loads(text)
+        body = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ConfigError(f"--extra-body {text!r} is not JSON: {error}.") from None
     if not isinstance(body, dict):
